@@ -1,6 +1,6 @@
-"""Reference weights and inputs that both sides of a comparison rebuild from names and shapes, so that no weight is stored.
+"""Reference weights and inputs that both sides of a comparison rebuild from names and shapes; none is stored.
 
-Every floating-point entry of a reference state dict is drawn from a generator seeded by the CRC-32 of its (official) key.
+Every floating-point entry of a reference state dict is drawn from a generator seeded by the CRC-32 of its official key.
 """
 
 import zlib
@@ -17,7 +17,7 @@ def generator(name: str) -> np.random.Generator:
 
 
 def tensor_for(key: str, shape: Sequence[int]) -> torch.Tensor:
-    """float64 tensor for the reference entry `key`: variances near 1, vectors of scales near 1, the rest noise over fan-in."""
+    """float64 tensor for the reference entry `key`: variances and scale vectors near 1, the rest noise over fan-in."""
     noise = generator(key).standard_normal(tuple(shape))
     if key.endswith("running_var"):
         values = 1 + 0.1 * np.abs(noise)
