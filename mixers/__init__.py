@@ -1,0 +1,18 @@
+"""WHAT is compared: spatial token mixers, one file and one paper each.
+
+A file placed in this folder is imported here and registers itself; nothing else needs an edit.
+"""
+
+import importlib
+import pkgutil
+
+from .contract import Mixer
+from .registry import MIXERS, build_mixer, load_entry_points, load_mixer_module, mixer_options, register
+
+for _file in pkgutil.iter_modules(__path__):
+    if not _file.ispkg:
+        importlib.import_module(f".{_file.name}", __name__)
+
+load_entry_points()
+
+__all__ = ["MIXERS", "Mixer", "build_mixer", "load_mixer_module", "mixer_options", "register"]
