@@ -1,7 +1,7 @@
 """No mixing at all: what the rest of the network reaches on its own. A control.
 
-Source: IdentityFormer of Yu et al., "MetaFormer Baselines for Vision", arXiv:2210.13452; official code sail-sg/metaformer.
-No differences.
+Source: IdentityFormer of Yu et al., "MetaFormer Baselines for Vision", arXiv:2210.13452; official code
+sail-sg/metaformer. No differences.
 Cost: none.
 """
 

@@ -1,0 +1,1 @@
+"""Operations that PyTorch has no function for: one folder each, with one public function."""
