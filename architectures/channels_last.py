@@ -1,0 +1,31 @@
+"""Convolution and batch norm over `B, H, W, C` maps.
+
+Both run on a permuted view, which is exactly PyTorch's channels_last memory, so no copy happens on the way in or out.
+Their parameters are those of the torch classes, so checkpoints do not see the difference.
+"""
+
+from torch import Tensor, nn
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """View `B, H, W, C` as `B, C, H, W`."""
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """View `B, C, H, W` as `B, H, W, C`."""
+    return x.permute(0, 2, 3, 1)
+
+
+class ChannelsLastConv2d(nn.Conv2d):
+    """`nn.Conv2d` from `B, H, W, C` to `B, H', W', C'`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channels_last(super().forward(channels_first(x)))
+
+
+class ChannelsLastBatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` over the last axis of `B, H, W, C`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channels_last(super().forward(channels_first(x)))

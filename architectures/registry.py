@@ -1,0 +1,97 @@
+"""The networks of this project by name, told to timm as well.
+
+A family is a table of rows, `{name: constructor arguments}`, and one callable that builds a network from a row:
+
+    register_networks(DWNet, {"dwnet_tiny": {"dim": 96, ...}, ...}, first_conv="stem.conv", classifier="head")
+
+After that `timm.create_model(name, ...)`, `timm.list_models(filter)`, `timm.list_models(module="dwnet")`,
+`features_only=True` and `architectures.build_network(NetworkSpec(name))` know every row. What a caller passes wins over
+the row. Arguments of the callable that are keyword-only are what `NetworkSpec.options` may set.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+
+from .backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network: how it is built, its row, and timm's description of its input and its outer layers."""
+
+    build: Callable[..., Backbone]
+    row: Mapping[str, Any]
+    pretrained_cfg: Mapping[str, Any]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names that a caller may set; a row may set more."""
+        parameters = signature(self.build).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY)
+
+
+NETWORKS: dict[str, Entry] = {}
+
+
+def pretrained_cfg(**changes: Any) -> dict[str, Any]:
+    """timm's description of a network evaluated on ImageNet-1k as the four papers do (bicubic 256, centre crop 224)."""
+    return {
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "num_classes": 1000,
+        "crop_pct": 0.875,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "classifier": "head",
+    } | changes
+
+
+def register_networks(build: Callable[..., Backbone], rows: Mapping[str, Mapping[str, Any]], **cfg: Any) -> None:
+    """Register every row of a family under its name, here and with timm.
+
+    `build(**row, **caller's arguments)` makes the network; timm files it under the module that defines `build`.
+    `cfg` are the family's entries of timm's `pretrained_cfg`: `first_conv` is required, the rest has defaults.
+
+    Raises: ValueError when a name is taken.
+    """
+    module = sys.modules[build.__module__]
+    description = pretrained_cfg(**cfg)
+    # timm looks for its descriptions under this name, in the module of the function that it registers.
+    module.default_cfgs = generate_default_cfgs(dict.fromkeys(rows, description)) | getattr(module, "default_cfgs", {})
+    for name, row in rows.items():
+        if name in NETWORKS:
+            raise ValueError(f"network {name!r} is registered twice")
+        NETWORKS[name] = Entry(build, row, description)
+        setattr(module, name, register_model(_entrypoint(name, module.__name__)))
+
+
+def _entrypoint(name: str, module: str) -> Callable[..., nn.Module]:
+    """The function that timm calls for `name`; found by pickle as `module.name`."""
+
+    def entrypoint(pretrained: bool = False, **arguments: Any) -> nn.Module:
+        entry = NETWORKS[name]
+        return build_with_timm(name, entry.build, dict(entry.row) | arguments, pretrained=pretrained)
+
+    entrypoint.__name__ = entrypoint.__qualname__ = name
+    entrypoint.__module__ = module
+    entrypoint.__doc__ = f"The network {name}; see {module}."
+    return entrypoint
+
+
+def build_with_timm(
+    name: str,
+    build: Callable[..., Backbone],
+    arguments: Mapping[str, Any],
+    pretrained: bool = False,
+) -> nn.Module:
+    """`build(**arguments)` with what timm adds: `pretrained_cfg`, and the wrapper for `features_only=True`."""
+    feature_cfg = {"out_indices": (0, 1, 2, 3), "feature_cls": "getter"}
+    return build_model_with_cfg(build, name, pretrained, feature_cfg=feature_cfg, **arguments)
