@@ -1,0 +1,108 @@
+"""Data sets: where images come from (one file per kind of source) and how they become batches.
+
+A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`.
+"""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..settings import DataSettings, RecipeSettings
+from . import cifar, digits, fashion_mnist, image_folder, imagenet
+from .file_batches import FileBatches
+from .images import ImageFiles, Split, StoredImages
+from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
+
+SOURCES: dict[str, ModuleType] = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar,
+    "cifar100": cifar,
+    "image_folder": image_folder,
+    "imagenet": imagenet,
+}
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+class Batches(Protocol):
+    """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for."""
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch; the same epoch always gives the same ones."""
+
+
+def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "validation")) -> None:
+    """Refuses impossible settings and missing files before anything is built. Reads no image.
+
+    Raises:
+        ValueError, OSError: one sentence that names the key or file and what to do.
+    """
+    if data.source not in SOURCES:
+        raise ValueError(f"data.source={data.source!r}: choose from {', '.join(SOURCES)}")
+    if data.interpolation not in INTERPOLATIONS:
+        raise ValueError(f"data.interpolation={data.interpolation!r}: choose from {', '.join(INTERPOLATIONS)}")
+    for key, holds, rule in (
+        ("resolution", data.resolution >= 1, "must be positive"),
+        ("num_classes", data.num_classes is None or data.num_classes >= 2, "must be null or at least 2"),
+        ("crop_pct", 0 < data.crop_pct <= 1, "must be above 0 and at most 1"),
+        ("mean", len(data.mean) == 3, "must be three numbers"),
+        ("std", len(data.std) == 3 and min(data.std) > 0, "must be three positive numbers"),
+        ("horizontal_flip", 0 <= data.horizontal_flip <= 1, "must be between 0 and 1"),
+        ("workers", data.workers >= 0, "must not be negative"),
+    ):
+        if not holds:
+            raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")
+    for split in splits:
+        SOURCES[data.source].check(data, split)
+
+
+def count_classes(data: DataSettings) -> int:
+    """`data.num_classes`, or where that is None the number of class folders."""
+    return len(image_folder.class_names(data)) if data.num_classes is None else data.num_classes
+
+
+def training_batches(data: DataSettings, recipe: RecipeSettings, *, seed: int, device: torch.device) -> Batches:
+    """Shuffled, augmented batches.
+
+    Small data sets are transformed batch by batch on the device, unless the recipe asks for what only timm's transforms
+    of single images offer.
+
+    Raises:
+        ValueError: fewer images than one batch, or a label out of range.
+        OSError: missing or damaged files.
+    """
+    images = _load(data, "train")
+    if len(images) < recipe.batch_size:
+        raise ValueError(
+            f"{data.name} has {len(images)} training images, fewer than recipe.batch_size={recipe.batch_size}"
+        )
+    if isinstance(images, StoredImages) and recipe.random_augment is None and recipe.color_jitter == 0:
+        return MemoryTrainingBatches(images, data, recipe, seed=seed, device=device)
+    return FileBatches(images, data, recipe, batch_size=recipe.batch_size, seed=seed, device=device)
+
+
+def validation_batches(data: DataSettings, *, batch_size: int, device: torch.device) -> Batches:
+    """All validation images in a fixed order, not augmented. Raises as `training_batches` does."""
+    images = _load(data, "validation")
+    if isinstance(images, StoredImages):
+        return MemoryValidationBatches(images, data, batch_size=batch_size, device=device)
+    return FileBatches(images, data, None, batch_size=batch_size, seed=0, device=device)
+
+
+def _load(data: DataSettings, split: Split) -> StoredImages | ImageFiles:
+    images = SOURCES[data.source].load(data, split)
+    if len(images) == 0:
+        raise ValueError(f"{data.name} has no {split} images in data.root={data.root}")
+    classes = count_classes(data)
+    if int(images.labels.min()) < 0 or int(images.labels.max()) >= classes:
+        raise ValueError(
+            f"{data.name} has {split} labels from {int(images.labels.min())} to {int(images.labels.max())}, "
+            f"but data.num_classes={classes}"
+        )
+    return images

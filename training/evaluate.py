@@ -1,0 +1,86 @@
+"""How good a network is: accuracy and loss over all validation images."""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .augmentation import Normalize
+from .data import Batches, check_data, validation_batches
+from .precision import autocast, check_precision
+from .progress import Progress
+from .settings import DataSettings
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss became NaN or infinite."""
+
+
+def evaluate(
+    network: nn.Module,
+    data: DataSettings,
+    *,
+    precision: str,
+    device: str,
+    batch_size: int,
+    show_progress: bool,
+) -> dict[str, float]:
+    """Accuracy of `network`, as it is, on the validation images of `data`.
+
+    Returns:
+        `top1_percent`, `top5_percent`, `validation_loss` (cross entropy), `validation_images` and
+        `evaluation_images_per_second`.
+
+    Raises:
+        ValueError, OSError: as `training.data.check_data`.
+        NonFiniteLossError: the network's answers are not finite.
+    """
+    check_precision(precision)
+    check_data(data, splits=("validation",))
+    place = torch.device(device)
+    batches = validation_batches(data, batch_size=batch_size, device=place)
+    start = time.perf_counter()
+    with Progress(f"evaluate on {data.name}", show_progress) as progress:
+        progress.begin(len(batches))
+        scores = validate(network.to(place), batches, Normalize(data, place), precision, on_batch=progress.advance)
+    scores["evaluation_images_per_second"] = scores["validation_images"] / (time.perf_counter() - start)
+    return scores
+
+
+@torch.no_grad()  # not inference_mode: what a network caches here it may use in the next training step
+def validate(
+    network: nn.Module,
+    batches: Batches,
+    normalize: Normalize,
+    precision: str,
+    on_batch: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Scores over one pass of `batches`; the network is left in evaluation mode."""
+    network.eval()
+    totals: Tensor | float = 0.0
+    for pixels, labels in batches.epoch(0):
+        with autocast(pixels.device, precision):
+            logits = network(normalize(pixels))
+        totals = totals + _sums(logits.float(), labels)
+        on_batch()
+    loss, top1, top5, count = totals.tolist()
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(f"the validation loss is {loss / count}: the network's answers are not finite")
+    return {
+        "validation_loss": loss / count,
+        "top1_percent": 100 * top1 / count,
+        "top5_percent": 100 * top5 / count,
+        "validation_images": int(count),
+    }
+
+
+def _sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross entropy, images right at first guess, images right within five guesses, images."""
+    hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack(
+        [loss, hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.float32)]
+    ).double()

@@ -1,0 +1,112 @@
+"""What can be set about data, recipe and the two tasks. Plain dataclasses: no torch, no configuration library.
+
+Fields of data sets and recipes have no defaults: their values live in conf/data/ and conf/recipe/, each written once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class DataSettings:
+    """A data set and how its images are brought to the network's resolution."""
+
+    name: str
+    """What the data set is called in records and tables."""
+    source: str
+    """Which reader understands it: a key of `training.data.SOURCES`."""
+    root: str | None
+    """The folder that holds the files; None for a data set that comes with a Python package."""
+    num_classes: int | None
+    """None: the number of class folders, see `training.data.count_classes`."""
+    resolution: int
+    """Height and width in pixels of what the network sees, in training and validation."""
+    crop_pct: float
+    """Validation: the share of the resized shorter side that the centre crop keeps."""
+    interpolation: str
+    """`bilinear` or `bicubic`, wherever an image is resized."""
+    mean: tuple[float, float, float]
+    """Per channel (red, green, blue), of pixel values between 0 and 1."""
+    std: tuple[float, float, float]
+    horizontal_flip: float
+    """Probability of mirroring a training image; 0 where a mirrored image may be another class, as with digits."""
+    workers: int
+    """Processes that read and transform images. Data sets held in memory need none."""
+
+
+@dataclass
+class RecipeSettings:
+    """Everything about learning that is neither the network nor the data."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    """Images per optimiser step, over all parts of an accumulated step."""
+    accumulation: int
+    """In how many parts, one after the other, a step's batch goes through the network."""
+
+    optimizer: str
+    """A name that `timm.optim.list_optimizers()` knows."""
+    optimizer_options: dict[str, Any]
+    """What the optimiser takes beyond learning rate and weight decay, e.g. `betas`, `eps`, `momentum`."""
+    weight_decay: float
+    no_decay: list[str]
+    """Parameter-name patterns without weight decay, besides all 1-D parameters and biases."""
+    decay: list[str]
+    """Parameter-name patterns that decay even though they are 1-D, e.g. layer scales."""
+    clip_gradient_norm: float | None
+    """Upper bound of the gradient's global L2 norm."""
+
+    schedule: str
+    """A key of `training.schedule.SCHEDULES`."""
+    learning_rate: float
+    """The peak, used as given: never rescaled by the batch size."""
+    warmup_epochs: int
+    warmup_learning_rate: float
+    """Where the linear warm-up starts."""
+    final_learning_rate: float
+    """Where the schedule ends."""
+
+    random_crop_scale: tuple[float, float]
+    """Random resized crop: least and greatest share of the image's area."""
+    random_crop_ratio: tuple[float, float]
+    """Random resized crop: least and greatest width / height."""
+    color_jitter: float
+    """Brightness, contrast and saturation change by up to this share; inactive under `random_augment`."""
+    random_augment: str | None
+    """timm's notation, e.g. `rand-m9-mstd0.5-inc1`."""
+    random_erasing: float
+    """Probability that a rectangle of a training image is replaced by noise, a value per pixel."""
+    mixup: float
+    """Parameter of mixup's beta distribution; 0 is off."""
+    cutmix: float
+    """Parameter of CutMix's beta distribution; 0 is off."""
+    mix_probability: float
+    """Share of batches that are mixed at all."""
+    cutmix_share: float
+    """Share of mixed batches that get CutMix where mixup and CutMix are both on."""
+    label_smoothing: float
+    drop_path_rate: float | None
+    """Stochastic depth of the last block; None: what is published for the network's variant."""
+    ema_decay: float | None
+    """Decay of the moving average of the weights, updated each step; None: no average is kept."""
+
+
+@dataclass
+class TrainSettings:
+    """Options of `task=train`."""
+
+    name: str = "train"
+    weights: str | None = None
+    """Start from these weights instead of a fresh initialisation."""
+
+
+@dataclass
+class EvaluateSettings:
+    """Options of `task=evaluate`."""
+
+    weights: str
+    """A run's directory, its checkpoints folder or a safetensors file."""
+    name: str = "evaluate"
+    batch_size: int = 64
+    """Images per forward pass; it does not change the result."""
