@@ -74,7 +74,9 @@ class HaloAttention(Mixer):
         block_rows, block_columns = (rows + pad_rows) // block, (columns + pad_columns) // block
         blocks = block_rows * block_columns
 
-        q = F.pad(self.q(x), (0, 0, 0, pad_columns, 0, pad_rows))
+        q = self.q(x)
+        if pad_rows or pad_columns:
+            q = F.pad(q, (0, 0, 0, pad_columns, 0, pad_rows))
         q = q.reshape(batch, block_rows, block, block_columns, block, heads, width).permute(0, 1, 3, 5, 2, 4, 6)
         q = q.reshape(batch, blocks, heads, block, block, width)
 

@@ -69,7 +69,8 @@ class ShiftedWindowAttention(Mixer):
         pad_rows, pad_columns = -rows % window, -columns % window
         window_rows, window_columns = (rows + pad_rows) // window, (columns + pad_columns) // window
 
-        x = F.pad(x, (0, 0, 0, pad_columns, 0, pad_rows))
+        if pad_rows or pad_columns:
+            x = F.pad(x, (0, 0, 0, pad_columns, 0, pad_rows))
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
         qkv = self.qkv(x).reshape(batch, window_rows, window, window_columns, window, 3, heads, width)

@@ -59,7 +59,8 @@ class SpatialReductionAttention(Mixer):
         if self.sr_ratio == 1:
             return x
         missing_rows, missing_columns = (max(self.sr_ratio - size, 0) for size in x.shape[1:3])
-        x = F.pad(x, (0, 0, 0, missing_columns, 0, missing_rows))
+        if missing_rows or missing_columns:
+            x = F.pad(x, (0, 0, 0, missing_columns, 0, missing_rows))
         return self.norm(self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
     def macs(self, resolution: tuple[int, int]) -> int:
