@@ -1,0 +1,82 @@
+"""What a user sets for the tasks `complexity` and `speed`. Plain values: reading this needs neither torch nor Hydra."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CountingRule(StrEnum):
+    """Which operators count as multiply-accumulates (MACs).
+
+    macs: convolutions, linear layers, matrix products, attention (queries × keys and weights × values), and sampling
+        with its interpolation. The rule of every table here.
+    fvcore: as fvcore counts: norms and pooling too (5 for each element of a LayerNorm with affine parameters, 2 of a
+        BatchNorm, 1 of a pooling window), sampling not. Reproduces the totals that fvcore gives for STM-Evaluation's
+        20 variants and for Conformer.
+    conv_linear: convolutions and linear layers only, as counters that hook modules do: ConTNet's published "FLOPs".
+    """
+
+    macs = "macs"
+    fvcore = "fvcore"
+    conv_linear = "conv_linear"
+
+
+class Mode(StrEnum):
+    """What is timed: inference is a forward pass; training is forward, backward and an AdamW step."""
+
+    inference = "inference"
+    training = "training"
+
+
+class MemoryFormat(StrEnum):
+    """Order of the image and of convolution weights in memory: B, C, H, W or B, H, W, C."""
+
+    contiguous = "contiguous"
+    channels_last = "channels_last"
+
+
+@dataclass
+class ComplexitySettings:
+    """Task `complexity`: parameters, MACs and activations.
+
+    Attributes:
+        rule: how MACs are counted.
+    """
+
+    name: str = "complexity"
+    rule: CountingRule = CountingRule.macs
+
+
+@dataclass
+class SpeedSettings:
+    """Task `speed`: one row for each mode × compiled × batch size × resolution.
+
+    Attributes:
+        modes: inference, training.
+        compiled: whether through torch.compile; both for a comparison.
+        batch_sizes: images per step.
+        resolutions: side of the square image, in pixels; empty means the network's own.
+        memory_format: of images and convolution weights.
+        tf32: lets CUDA use TensorFloat-32 for float32 products.
+        cudnn_benchmark: lets cuDNN try its algorithms for each shape during warm-up.
+        warmup_seconds: at least this long (and `warmup_steps`) before anything is timed.
+        warmup_steps: at least this many steps (and `warmup_seconds`) before anything is timed.
+        seconds: length of the timed part.
+        min_steps: timed steps at the least, however long they take.
+        max_steps: timed steps at the most.
+        threads: CPU threads; None keeps torch's choice.
+    """
+
+    name: str = "speed"
+    modes: list[Mode] = field(default_factory=lambda: [Mode.inference, Mode.training])
+    compiled: list[bool] = field(default_factory=lambda: [False])
+    batch_sizes: list[int] = field(default_factory=lambda: [8])
+    resolutions: list[int] = field(default_factory=list)
+    memory_format: MemoryFormat = MemoryFormat.channels_last
+    tf32: bool = False
+    cudnn_benchmark: bool = True
+    warmup_seconds: float = 2.0
+    warmup_steps: int = 3
+    seconds: float = 5.0
+    min_steps: int = 5
+    max_steps: int = 1000
+    threads: int | None = None
