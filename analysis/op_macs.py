@@ -43,18 +43,25 @@ def added_product_macs(inputs: Sequence[Value], output: Value) -> int:
 
 
 def einsum_macs(inputs: Sequence[Value], output: Value) -> int:
-    """Two operands: the product of the sizes of all distinct letters.
+    """Two operands: the product of the sizes of all distinct axes.
 
     Raises:
-        ValueError: more than two operands, whose cost depends on the order of contraction, or an ellipsis.
+        ValueError: more operands, whose cost depends on the order in which they are contracted.
     """
     equation = inputs[0].toIValue().replace(" ", "")
     operands = [shape(operand) for operand in inputs[1].node().inputs()]
-    if len(operands) != 2 or "." in equation:
-        raise ValueError(f"einsum {equation!r}: only two operands without an ellipsis can be counted; write it as such")
-    letters = equation.split("->")[0].split(",")
-    sizes = {letter: size for pair in zip(letters, operands, strict=True) for letter, size in zip(*pair, strict=True)}
-    return math.prod(sizes.values())
+    if len(operands) > 2:
+        raise ValueError(
+            f"einsum {equation!r}: the cost of {len(operands)} operands is unknown; contract two at a time"
+        )
+    sizes: dict[str, int] = {}
+    for term, operand in zip(equation.split("->")[0].split(","), operands, strict=True):
+        before, _, after = term.partition("...")
+        # The axes under an ellipsis are aligned at its end, and axes of size 1 are broadcast.
+        hidden = [f"...{place}" for place in range(len(before) + len(after) - len(operand), 0)]
+        for axis, size in zip([*before, *hidden, *after], operand, strict=True):
+            sizes[axis] = max(size, sizes.get(axis, 1))
+    return math.prod(sizes.values()) if len(operands) == 2 else 0
 
 
 def attention_macs(inputs: Sequence[Value], output: Value) -> int:
@@ -91,6 +98,26 @@ def convolution_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Cou
     return handle("convolution" if learned else "dynamic_convolution", convolution_macs)(inputs, outputs)
 
 
+def sampling_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
+    """Samples are operands of the weighted sum that follows, which a kernel never writes to memory: no activations."""
+    return Counter({"sampling": grid_sampler_macs(inputs, outputs[0])})
+
+
+def sum_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
+    """A sum is free, unless it adds up the products of two tensors: then each product is a MAC."""
+    product = inputs[0].node()
+    if product.kind() != "aten::mul" or not all(shape(factor) for factor in product.inputs()):
+        return Counter()
+    return Counter({"weighted_sum": math.prod(shape(inputs[0])), ACTIVATIONS: math.prod(shape(outputs[0]))})
+
+
+def addcmul_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
+    """One product is added to each element. A running sum of many terms is one activation map, not many."""
+    elements = math.prod(shape(outputs[0]))
+    continued = inputs[0].node().kind() == "aten::addcmul"
+    return Counter({"weighted_sum": elements, ACTIVATIONS: 0 if continued else elements})
+
+
 HANDLES: dict[str, Handle] = {
     "aten::_convolution": convolution_handle,
     "aten::linear": handle("linear", linear_macs),
@@ -101,26 +128,25 @@ HANDLES: dict[str, Handle] = {
     "aten::baddbmm": handle("matmul", added_product_macs),
     "aten::einsum": handle("matmul", einsum_macs),
     "aten::scaled_dot_product_attention": handle("attention", attention_macs),
-    "aten::grid_sampler": handle("sampling", grid_sampler_macs),
+    "aten::grid_sampler": sampling_handle,
+    "aten::sum": sum_handle,
+    "aten::addcmul": addcmul_handle,
 }
 """Formula of every operator that multiplies and accumulates. A new operator (`mylib::scan`) adds its own entry."""
 
 FREE_OPERATORS = frozenset(
     f"aten::{name}"
     for names in (
-        # arithmetic, element by element
-        "abs add add_ sub sub_ rsub mul mul_ div div_ neg pow sqrt rsqrt reciprocal exp log sin cos where sign",
-        "addcmul clamp_min clamp_max minimum maximum bitwise_and bitwise_or logical_and logical_or logical_not",
-        "lt le gt ge eq ne __or__ masked_fill_",
+        # arithmetic and comparisons, element by element
+        "abs add add_ sub sub_ rsub mul mul_ div div_ neg pow sqrt rsqrt reciprocal exp log sin cos where",
+        "minimum maximum clamp_min clamp_max lt le logical_and logical_or logical_not __or__ masked_fill_ all any",
         # activations and softmax
         "relu6 gelu silu silu_ sigmoid tanh hardswish hardsigmoid leaky_relu softmax log_softmax",
-        # reductions without products, and pooling
-        "sum mean amax amin cumsum max_pool2d avg_pool2d adaptive_max_pool2d",
+        # reductions of one tensor, and pooling
+        "mean amax amin cumsum max_pool2d avg_pool2d",
         # copies, views and indices
-        "pad unfold im2col as_strided repeat repeat_interleave tile movedim swapaxes unflatten alias clone fill_",
-        "expand_as view_as reshape_as new_ones ones_like zeros_like full linspace meshgrid outer index_select",
-        "upsample_nearest2d pixel_shuffle pixel_unshuffle alpha_dropout feature_dropout dropout_ zero_ lift_fresh",
-        "meshgrid tensor_split roll flip triu tril floor ceil round",
+        "pad unfold im2col as_strided repeat tile unflatten alias clone fill_ zero_ expand_as view_as",
+        "broadcast_tensors new_ones ones_like linspace meshgrid index_select pixel_shuffle pixel_unshuffle flip",
     )
     for name in names.split()
 )

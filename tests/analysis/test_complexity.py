@@ -50,8 +50,11 @@ COUNTED = {
         lambda x: F.grid_sample(x, x[:, :2, :5, :6].permute(0, 2, 3, 1), align_corners=False),
         (),
         {"sampling": 3 * 30 * 4},
-        3 * 30,
+        0,
     ),
+    "ellipsis": (lambda x, w: torch.einsum("...rc,rca->...ra", x, w), (8, 8, 5), {"matmul": 192 * 5}, 3 * 8 * 5),
+    "sum of products": (lambda x, w: (x * w).sum(1), (3, 1, 1), {"weighted_sum": 192}, 64),
+    "running sum": (lambda x, w: x.addcmul(x, w).addcmul(x, w), (3, 8, 8), {"weighted_sum": 2 * 192}, 192),
 }
 
 
@@ -106,8 +109,12 @@ def test_an_operator_of_an_extension_is_refused_until_it_has_a_formula(monkeypat
 
 
 def test_an_einsum_whose_cost_depends_on_the_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="only two operands"):
+    with pytest.raises(ValueError, match="contract two at a time"):
         cost_of(lambda x: torch.einsum("bchw,bchw,bchw->b", x, x, x))
+
+
+def test_a_sum_of_anything_but_products_is_free() -> None:
+    assert cost_of(lambda x: x.sum() + (2 * x).sum(1) + (x + x).sum()).macs == 0
 
 
 def test_what_is_free_is_listed_with_its_number_of_calls() -> None:
