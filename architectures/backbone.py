@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from timm.models import feature_take_indices
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -144,7 +143,8 @@ class Backbone(nn.Module):
         """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt must be 'NCHW' or 'NHWC', not {output_fmt!r}")
-        taken, last_taken = feature_take_indices(len(self.stages), indices)
+        taken = taken_indices(len(self.stages), indices)
+        last_taken = max(taken)
         last = len(self.stages) - 1
         maps: list[Tensor] = []
         state = self.stem(x)
@@ -166,7 +166,8 @@ class Backbone(nn.Module):
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Remove what the maps in `indices` do not need; returns these indices counted from 0."""
-        taken, last_taken = feature_take_indices(len(self.stages), indices)
+        taken = taken_indices(len(self.stages), indices)
+        last_taken = max(taken)
         shortened = last_taken < len(self.stages) - 1
         self.stages = self.stages[: last_taken + 1]
         if prune_norm or shortened:
@@ -229,3 +230,17 @@ class Backbone(nn.Module):
                 (r"^norm|^conv_head", (99999,)),
             ],
         }
+
+
+def taken_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
+    """Which of `count` stages are meant, counted from 0: the last n, those listed (from the end if negative), or all.
+
+    Raises: ValueError when there is no such stage.
+    """
+    if indices is None:
+        return list(range(count))
+    if isinstance(indices, int):
+        indices = range(-indices, 0)
+    if not indices or not all(-count <= index < count for index in indices):
+        raise ValueError(f"indices: {list(indices)} are not all among the {count} stages")
+    return [index % count for index in indices]

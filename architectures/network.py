@@ -1,0 +1,118 @@
+"""Which network: one value that names it completely, and the function that builds it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from .registry import NETWORKS, Entry, build_with_timm
+from .unified import UNIFIED
+
+# Networks that papers compare with; timm's own, under timm's names.
+TIMM_NETWORKS = (
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "deit_tiny_patch16_224",
+    "deit_small_patch16_224",
+    "deit_base_patch16_224",
+)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network, completely named.
+
+    Attributes:
+        name: "unified" (then `mixer` and `scale` say which), or any name of `list_networks()`.
+        mixer: a registered mixer, or four of them, one a stage.
+        scale: micro, tiny, small or base.
+        mixer_options: option of the mixer -> one value, four (one a stage), or a cycle along the blocks of a stage
+            for the options that the mixer declares so.
+        budget: what a mixer without a published row is matched on: "params" or "macs".
+        options: the network's own options, e.g. `layer_scale_init`.
+        img_size: height and width in pixels; sizes tables, where the network has any.
+        drop_path_rate: of the last block; None is the published one.
+    """
+
+    name: str = "unified"
+    mixer: str | tuple[str, str, str, str] | None = None
+    scale: str | None = None
+    mixer_options: Mapping[str, Any] = field(default_factory=dict)
+    budget: str = "params"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int = 1000
+    in_chans: int = 3
+    img_size: tuple[int, int] = (224, 224)
+    drop_path_rate: float | None = None
+
+    def at(self, resolution: int) -> "NetworkSpec":
+        """The same network for square images of `resolution` pixels."""
+        return replace(self, img_size=(resolution, resolution))
+
+
+# What every network takes, and what only some do.
+COMMON_FIELDS = ("num_classes", "in_chans", "img_size")
+PARTICULAR_FIELDS = ("mixer", "scale", "mixer_options", "budget", "drop_path_rate")
+
+
+def list_networks() -> list[str]:
+    """Every network that a NetworkSpec can name, besides "unified" with a mixer and a scale."""
+    return sorted(NETWORKS) + list(TIMM_NETWORKS)
+
+
+def build_network(spec: NetworkSpec) -> nn.Module:
+    """The network on the current default device; `with torch.device("meta")` only describes it.
+
+    Raises: ValueError naming the key, its value and the valid choices.
+    """
+    common = {key: getattr(spec, key) for key in COMMON_FIELDS}
+    particular = {key: value for key in PARTICULAR_FIELDS if (value := getattr(spec, key)) != getattr(_DEFAULTS, key)}
+    if spec.name in TIMM_NETWORKS:
+        return _build_timm_network(spec, common, particular)
+    entry = UNIFIED if spec.name == "unified" else NETWORKS.get(spec.name)
+    if entry is None:
+        raise ValueError(f"network: unknown {spec.name!r}; choices: unified, {', '.join(list_networks())}")
+    fixed = {"mixer", "scale"} & entry.row.keys()
+    _refuse_unknown(spec, particular, set(entry.options) - fixed)
+    _refuse_unknown_options(spec, entry)
+    if "img_size" not in entry.options:
+        del common["img_size"]  # Nothing in this network is sized by the image.
+    arguments = dict(entry.row) | common | particular | dict(spec.options)
+    return build_with_timm(spec.name, entry.build, arguments | {"pretrained_cfg": dict(entry.pretrained_cfg)})
+
+
+def check_network(spec: NetworkSpec) -> None:
+    """Refuse an impossible network without allocating it.
+
+    Raises: ValueError naming the key, its value and the valid choices.
+    """
+    with torch.device("meta"):
+        build_network(spec)
+
+
+_DEFAULTS = NetworkSpec()
+
+
+def _build_timm_network(spec: NetworkSpec, common: dict[str, Any], particular: dict[str, Any]) -> nn.Module:
+    _refuse_unknown(spec, particular, {"drop_path_rate"})
+    _refuse_unknown(spec, dict(spec.options), set())
+    if not timm.get_pretrained_cfg(spec.name).fixed_input_size:
+        del common["img_size"]
+    return timm.create_model(spec.name, **common, **particular)
+
+
+def _refuse_unknown(spec: NetworkSpec, given: Mapping[str, Any], known: set[str]) -> None:
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"{key}: network {spec.name} does not take it (given: {value!r})")
+
+
+def _refuse_unknown_options(spec: NetworkSpec, entry: Entry) -> None:
+    choices = [key for key in entry.options if key not in COMMON_FIELDS + PARTICULAR_FIELDS]
+    for key in spec.options:
+        if key not in choices:
+            raise ValueError(f"options: network {spec.name} has no {key!r}; choices: {', '.join(choices)}")
