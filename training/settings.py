@@ -94,19 +94,18 @@ class RecipeSettings:
 
 @dataclass
 class TrainSettings:
-    """Options of `task=train`."""
+    """Task `train`: its data and its recipe are groups of their own."""
 
     name: str = "train"
-    weights: str | None = None
-    """Start from these weights instead of a fresh initialisation."""
 
 
 @dataclass
 class EvaluateSettings:
-    """Options of `task=evaluate`."""
+    """Task `evaluate`.
 
-    weights: str
-    """A run's directory, its checkpoints folder or a safetensors file."""
+    Attributes:
+        batch_size: images per forward pass; it does not change the result.
+    """
+
     name: str = "evaluate"
     batch_size: int = 64
-    """Images per forward pass; it does not change the result."""

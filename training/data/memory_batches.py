@@ -77,6 +77,7 @@ class MemoryValidationBatches:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixel values between 0 and 255 as B, 3, H, W float32, and labels."""
         resized = math.floor(self.data.resolution / self.data.crop_pct)
+        shrinks = resized < self.pixels.shape[-1]  # enlarging, antialiasing would only be another cubic kernel
         edge = round((resized - self.data.resolution) / 2)
         inside = slice(edge, edge + self.data.resolution)
         batches = zip(self.pixels.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
@@ -85,7 +86,7 @@ class MemoryValidationBatches:
                 pixels.float(),
                 (resized, resized),
                 mode=self.data.interpolation,
-                antialias=True,
+                antialias=shrinks,
                 align_corners=False,
             )
             cropped = whole[:, :, inside, inside].clamp_(0, 255)
