@@ -1,0 +1,152 @@
+"""From the authors' weights to ours: rules say which of their entries each of ours is, and how it is reshaped.
+
+A family is a list of rules, looked at in order, and the entries that the authors' own loader recomputes:
+
+    FAMILIES["dwnet"] = Family(
+        rules=[Rule(r"stem\\.conv\\.(weight|bias)", r"patch_embed.proj.\\1"), ...],
+        recomputed=("relative_position_index",),
+    )
+
+The key is the beginning of the names of the networks that it is for. Rules must name every entry of the network's
+`state_dict`; what is then left of the authors' entries is an error.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..network import NetworkSpec, build_network
+from .contents import CheckpointError, read_checkpoint, weights_in
+
+Adapt = Callable[[Tensor, torch.Size], Tensor]
+
+
+def unchanged(official: Tensor, shape: torch.Size) -> Tensor:
+    """The entry itself.
+
+    Raises: ValueError when it has another shape.
+    """
+    if official.shape != shape:
+        raise ValueError(f"has shape {tuple(official.shape)}, the network needs {tuple(shape)}")
+    return official
+
+
+def without_ones(before: int = 0, after: int = 0) -> Adapt:
+    """Removes axes of length 1 that the authors have before and after ours.
+
+    The result raises ValueError when the entry has another shape.
+    """
+
+    def adapt(official: Tensor, shape: torch.Size) -> Tensor:
+        return unchanged(official, torch.Size([1] * before + list(shape) + [1] * after)).reshape(shape)
+
+    return adapt
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Our entry, as a regular expression for the whole key; the authors' key, with groups \\1, \\2; how it is adapted.
+
+    `adapt` takes the authors' tensor and our shape, and raises ValueError when it cannot be that.
+    """
+
+    ours: str
+    official: str
+    adapt: Adapt = unchanged
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the authors' entries become ours; parts of the keys that they recompute and that are left out if present."""
+
+    rules: Sequence[Rule]
+    recomputed: tuple[str, ...] = ()
+
+    def rule_for(self, key: str) -> tuple[str, Adapt]:
+        """The authors' key for ours, and the adaptation.
+
+        Raises: LookupError when the family's rules are incomplete.
+        """
+        for rule in self.rules:
+            if match := re.fullmatch(rule.ours, key):
+                return match.expand(rule.official), rule.adapt
+        raise LookupError(f"no rule of this family is for {key}")
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def convert(
+    name: str,
+    official_state_dict: Mapping[str, Any],
+    *,
+    img_size: int | tuple[int, int] = 224,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Tensor]:
+    """Weights for `build_network(NetworkSpec(name, options=..., ...))`, ready for `load_state_dict(strict=True)`.
+
+    `official_state_dict` is the authors' state dict, or the contents of their checkpoint file. Tables that depend on
+    the image size are resized to `img_size` exactly as the authors' loader does.
+
+    Raises:
+        CheckpointError: an entry is missing, unknown or misshapen; names the network and the first such entry.
+        ValueError: no rules for this network, or impossible options.
+    """
+    try:
+        family = FAMILIES[max((prefix for prefix in FAMILIES if name.startswith(prefix)), key=len)]
+    except ValueError:
+        raise ValueError(f"network {name} has no official weights; there are some for {', '.join(FAMILIES)}") from None
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    spec = NetworkSpec(name, options=options or {}, num_classes=num_classes, in_chans=in_chans, img_size=size)
+    with torch.device("meta"):
+        wanted = build_network(spec).state_dict()
+    try:
+        return _converted(family, wanted, weights_in(official_state_dict))
+    except CheckpointError as error:
+        raise CheckpointError(f"these are not the official weights of {name}: {error}") from error
+
+
+def load_official(path: str | Path, name: str, **network: Any) -> dict[str, Tensor]:
+    """`convert` for a file; `network` are its further arguments.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: as `convert`; names the file too.
+    """
+    contents = read_checkpoint(path)
+    try:
+        return convert(name, contents, **network)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _converted(family: Family, wanted: Mapping[str, Tensor], official: dict[str, Tensor]) -> dict[str, Tensor]:
+    left = {key: value for key, value in official.items() if not any(part in key for part in family.recomputed)}
+    ours = {}
+    for key, like in wanted.items():
+        official_key, adapt = family.rule_for(key)
+        if official_key in left:
+            try:
+                ours[key] = adapt(left.pop(official_key), like.shape)
+            except ValueError as error:
+                raise CheckpointError(f"{official_key} {error}") from error
+        elif key.endswith("num_batches_tracked"):
+            # Batch norm with a momentum never reads this count, and old checkpoints do not have it.
+            ours[key] = torch.zeros(like.shape, dtype=like.dtype)
+        else:
+            unknown = next((key for key in left if key not in _official_keys(family, wanted)), None)
+            raise CheckpointError(f"{official_key} is missing" + (f" ({unknown} is unknown)" if unknown else ""))
+    if left:
+        raise CheckpointError(f"{next(iter(left))} is unknown")
+    return ours
+
+
+def _official_keys(family: Family, wanted: Mapping[str, Tensor]) -> set[str]:
+    return {family.rule_for(key)[0] for key in wanted}
