@@ -1,5 +1,15 @@
 """Networks: the unified backbone around any mixer, and networks of their own; importing this tells timm of them."""
 
+from . import conformer, contnet, dwnet, unified
 from .network import NetworkSpec, build_network, check_network, list_networks
 
-__all__ = ["NetworkSpec", "build_network", "check_network", "list_networks"]
+__all__ = [
+    "NetworkSpec",
+    "build_network",
+    "check_network",
+    "conformer",
+    "contnet",
+    "dwnet",
+    "list_networks",
+    "unified",
+]

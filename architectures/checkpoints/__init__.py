@@ -1,7 +1,19 @@
-"""The authors' released weights, renamed and reshaped into this project's, with nothing left over and nothing missing."""
+"""The authors' released weights in this project's names and shapes, with nothing left over and nothing missing."""
 
-from . import unified
+from . import conformer, contnet, dwnet, unified
 from .contents import CheckpointError, read_checkpoint
 from .conversion import FAMILIES, Family, Rule, convert, load_official
 
-__all__ = ["FAMILIES", "CheckpointError", "Family", "Rule", "convert", "load_official", "read_checkpoint", "unified"]
+__all__ = [
+    "FAMILIES",
+    "CheckpointError",
+    "Family",
+    "Rule",
+    "conformer",
+    "contnet",
+    "convert",
+    "dwnet",
+    "load_official",
+    "read_checkpoint",
+    "unified",
+]
