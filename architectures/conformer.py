@@ -179,6 +179,8 @@ class Conformer(Backbone):
         channel_ratio: width of the convolution branch in units of 64 channels; it doubles after levels 4 and 8.
         token_dim, num_heads: of the transformer branch.
         patch_size: image pixels per token, in each direction.
+        detection: the authors' detection backbone, which has no norm after the last tokens and is trained with
+            drop_path_rate 0.
         global_pool: "avg"; "" only without classes, and then `forward` returns the state.
         drop_path_rate: of the transformer branch at level 12; rates grow linearly from 0.
     """
@@ -192,6 +194,7 @@ class Conformer(Backbone):
         token_dim: int,
         num_heads: int,
         patch_size: int,
+        detection: bool = False,
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str = "avg",
@@ -232,7 +235,7 @@ class Conformer(Backbone):
             global_pool=global_pool,
             drop_rate=drop_rate,
         )
-        self.token_norm = nn.LayerNorm(token_dim)
+        self.token_norm = nn.Identity() if detection else nn.LayerNorm(token_dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 kaiming_normal(module)
@@ -307,4 +310,5 @@ register_networks(
     },
     first_conv="stem.conv",
     classifier=("map_classifier", "token_classifier"),
+    origin_url="https://github.com/pengzhiliang/Conformer",
 )

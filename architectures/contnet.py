@@ -182,11 +182,12 @@ class ConTBlock(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
         self.encoder1, self.encoder2 = encoders
         self.conv = nn.Conv2d(dim, out_dim, kernel_size, stride, padding=kernel_size // 2, bias=False)
-        self.shortcut: nn.Sequential | None = None
-        if out_dim != dim:
-            pool = nn.AvgPool2d(stride, ceil_mode=True) if avg_down and stride > 1 else nn.Identity()
-            conv = nn.Conv2d(dim, out_dim, 1, stride=stride if isinstance(pool, nn.Identity) else 1, bias=False)
-            self.shortcut = nn.Sequential(OrderedDict(pool=pool, conv=conv))
+        self.shortcut: nn.Module | None = None
+        if out_dim != dim and avg_down and stride > 1:
+            pool = nn.AvgPool2d(stride, ceil_mode=True)
+            self.shortcut = nn.Sequential(pool, nn.Conv2d(dim, out_dim, 1, bias=False))
+        elif out_dim != dim:
+            self.shortcut = nn.Conv2d(dim, out_dim, 1, stride, bias=False)
         self.dropout = nn.Dropout(out_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -295,4 +296,5 @@ register_networks(
     },
     first_conv="stem.conv",
     interpolation="bilinear",
+    origin_url="https://github.com/yan-hao-tian/ConTNet",
 )

@@ -6,8 +6,7 @@ static (`dwnet`), one generated kernel per image and channel (`dynamic_dwnet`), 
 and group of channels (`i_dynamic_dwnet`).
 Differences from the official code: maps stay `B, H, W, C`; a stage starts with the merging that ends the authors' stage
 before it; any input size works, by the zero padding of the authors' detection backbone (to a multiple of 4 before the
-patch embedding, to even sizes before merging). What else that backbone does differently are two options:
-`features_only=True, size_divisor=7, output_norm=True`.
+patch embedding, to even sizes before merging). What else that backbone does differently comes with `detection=True`.
 """
 
 from collections import OrderedDict
@@ -109,8 +108,9 @@ class DWNet(Backbone):
         depths: blocks of each stage.
         mixer: name of the spatial mixer, used without its projections.
         mixer_options: option of the mixer -> its value in each stage.
-        size_divisor: see `DWNetBlock`; 7 in the authors' detection backbone.
-        output_norm: whether each map of the feature pyramid has a batch norm of its own, as in that backbone.
+        detection: the authors' detection backbone: blocks pad maps to a multiple of 7 (see `DWNetBlock`), and each map
+            that leaves the network has a batch norm of its own, in place of the final layer norm. It is trained with
+            drop_path_rate 0.2 (tiny) or 0.3 (base).
         drop_path_rate: of the last block; rates grow linearly from 0.
 
     Raises: ValueError for a mixer or mixer option that does not exist.
@@ -123,8 +123,7 @@ class DWNet(Backbone):
         depths: tuple[int, int, int, int],
         mixer: str,
         mixer_options: Mapping[str, tuple[Any, Any, Any, Any]] | None = None,
-        size_divisor: int = 1,
-        output_norm: bool = False,
+        detection: bool = False,
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str = "avg",
@@ -140,7 +139,7 @@ class DWNet(Backbone):
                 DWNetBlock(
                     width,
                     build_mixer(mixer, width, (56 // 2**stage,) * 2, projection=False, **options),
-                    size_divisor=size_divisor,
+                    size_divisor=7 if detection else 1,
                     drop_path=rate,
                 )
                 for rate in rates
@@ -152,13 +151,13 @@ class DWNet(Backbone):
             stages=stages,
             channels=widths,
             reductions=(4, 8, 16, 32),
-            norm=nn.LayerNorm(widths[-1]),
+            norm=None if detection else nn.LayerNorm(widths[-1]),
             num_classes=num_classes,
             in_chans=in_chans,
             global_pool=global_pool,
             drop_rate=drop_rate,
         )
-        self.output_norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths if output_norm)
+        self.output_norms = nn.ModuleList(nn.BatchNorm2d(width) if detection else nn.Identity() for width in widths)
         for module in self.modules():
             # Linear layers inside a mixer stand for the authors' 1x1 convolutions, which keep PyTorch's initialisation.
             if isinstance(module, Mlp):
@@ -168,9 +167,20 @@ class DWNet(Backbone):
                 truncated_normal(module.reduction)
 
     def feature_map(self, state: Tensor, index: int) -> Tensor:
-        if not self.output_norms:
-            return state
         return channels_last(self.output_norms[index](channels_first(state)))
+
+    def final_state(self, state: Tensor) -> Tensor:
+        return self.norm(self.feature_map(state, len(self.stages) - 1))
+
+    @torch.jit.ignore
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        taken = super().prune_intermediate_layers(indices, prune_norm, prune_head)
+        self.output_norms = nn.ModuleList(
+            norm if index in taken else nn.Identity() for index, norm in enumerate(self.output_norms)
+        )
+        return taken
 
 
 TINY = {"dim": 96, "depths": (2, 2, 6, 2), "drop_path_rate": 0.2}
@@ -188,4 +198,5 @@ register_networks(
         "i_dynamic_dwnet_base": BASE | {"mixer": INHOMOGENEOUS, "mixer_options": {"group_channels": (4, 8, 16, 32)}},
     },
     first_conv="stem.proj",
+    origin_url="https://github.com/Atten4Vis/DemystifyLocalViT",
 )

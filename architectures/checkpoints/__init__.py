@@ -1,4 +1,4 @@
-"""The authors' released weights in this project's names and shapes, with nothing left over and nothing missing."""
+"""The authors' released weights, renamed and reshaped into ours, with nothing left over and nothing missing."""
 
 from . import conformer, contnet, dwnet, unified
 from .contents import CheckpointError, read_checkpoint
