@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from inspect import formatannotation
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 import timm
 import torch
 from torch import nn
+
+from mixers.contract import require
 
 from .registry import NETWORKS, Entry, build_with_timm
 from .unified import UNIFIED
@@ -59,6 +63,14 @@ COMMON_FIELDS = ("num_classes", "in_chans", "img_size")
 PARTICULAR_FIELDS = ("mixer", "scale", "mixer_options", "budget", "drop_path_rate")
 
 
+def registered_name(spec: NetworkSpec) -> str | None:
+    """The name in `list_networks()` of what the specification names; None for other mixers or other sizes."""
+    if spec.name != "unified":
+        return spec.name
+    row = {"mixer": spec.mixer, "scale": spec.scale}
+    return next((name for name, entry in NETWORKS.items() if entry.build is UNIFIED.build and entry.row == row), None)
+
+
 def list_networks() -> list[str]:
     """Every network that a NetworkSpec can name, besides "unified" with a mixer and a scale."""
     return sorted(NETWORKS) + list(TIMM_NETWORKS)
@@ -69,6 +81,8 @@ def build_network(spec: NetworkSpec) -> nn.Module:
 
     Raises: ValueError naming the key, its value and the valid choices.
     """
+    require(spec.num_classes >= 0, "num_classes", spec.num_classes, "must be at least 0")
+    require(spec.in_chans >= 1, "in_chans", spec.in_chans, "must be at least 1")
     common = {key: getattr(spec, key) for key in COMMON_FIELDS}
     particular = {key: value for key in PARTICULAR_FIELDS if (value := getattr(spec, key)) != getattr(_DEFAULTS, key)}
     if spec.name in TIMM_NETWORKS:
@@ -76,9 +90,8 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     entry = UNIFIED if spec.name == "unified" else NETWORKS.get(spec.name)
     if entry is None:
         raise ValueError(f"network: unknown {spec.name!r}; choices: unified, {', '.join(list_networks())}")
-    fixed = {"mixer", "scale"} & entry.row.keys()
-    _refuse_unknown(spec, particular, set(entry.options) - fixed)
-    _refuse_unknown_options(spec, entry)
+    _refuse_unknown(spec, particular, entry.options.keys() - ({"mixer", "scale"} & entry.row.keys()))
+    _check_options(spec, entry)
     if "img_size" not in entry.options:
         del common["img_size"]  # Nothing in this network is sized by the image.
     arguments = dict(entry.row) | common | particular | dict(spec.options)
@@ -111,8 +124,23 @@ def _refuse_unknown(spec: NetworkSpec, given: Mapping[str, Any], known: set[str]
             raise ValueError(f"{key}: network {spec.name} does not take it (given: {value!r})")
 
 
-def _refuse_unknown_options(spec: NetworkSpec, entry: Entry) -> None:
-    choices = [key for key in entry.options if key not in COMMON_FIELDS + PARTICULAR_FIELDS]
-    for key in spec.options:
+def _check_options(spec: NetworkSpec, entry: Entry) -> None:
+    """Options may set what neither the name nor another field of the specification does, to a value of its type."""
+    taken = {*COMMON_FIELDS, *PARTICULAR_FIELDS, *entry.row}
+    choices = {key: parameter for key, parameter in entry.options.items() if key not in taken}
+    for key, value in spec.options.items():
         if key not in choices:
             raise ValueError(f"options: network {spec.name} has no {key!r}; choices: {', '.join(choices)}")
+        if not _has_type(value, choices[key].annotation):
+            wanted = formatannotation(choices[key].annotation)
+            raise ValueError(f"options: {key}={value!r} of network {spec.name} must be {wanted}")
+
+
+def _has_type(value: Any, annotation: Any) -> bool:
+    if isinstance(annotation, UnionType):
+        return any(_has_type(value, choice) for choice in get_args(annotation))
+    kind = get_origin(annotation) or annotation
+    if kind is tuple:
+        return isinstance(value, list | tuple)
+    # Exact types, because True is an int to isinstance.
+    return type(value) is kind or (kind is float and type(value) is int) or (kind is NoneType and value is None)

@@ -6,7 +6,7 @@ A family is a table of rows, `{name: constructor arguments}`, and one callable t
 
 After that `timm.create_model(name, ...)`, `timm.list_models(filter)`, `timm.list_models(module="dwnet")`,
 `features_only=True` and `architectures.build_network(NetworkSpec(name))` know every row. What a caller passes wins over
-the row. Arguments of the callable that are keyword-only are what `NetworkSpec.options` may set.
+the row. `NetworkSpec.options` may set the callable's keyword-only arguments, but those that the row sets.
 """
 
 import sys
@@ -31,10 +31,10 @@ class Entry:
     pretrained_cfg: Mapping[str, Any]
 
     @property
-    def options(self) -> tuple[str, ...]:
-        """Names that a caller may set; a row may set more."""
-        parameters = signature(self.build).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY)
+    def options(self) -> dict[str, Parameter]:
+        """Keyword-only arguments of `build`."""
+        parameters = signature(self.build, eval_str=True).parameters
+        return {key: value for key, value in parameters.items() if value.kind is Parameter.KEYWORD_ONLY}
 
 
 NETWORKS: dict[str, Entry] = {}
