@@ -1,5 +1,7 @@
-"""The DCNv3 operation. One public function, `dcnv3`; the files beside this one are its implementations."""
+"""The DCNv3 operation: one public function, `dcnv3`, and one file for each implementation of it."""
 
-from .reference import dcnv3
+from .compiler import MissingImplementationError
+from .function import dcnv3
+from .implementations import IMPLEMENTATIONS, implementation_for
 
-__all__ = ["dcnv3"]
+__all__ = ["IMPLEMENTATIONS", "MissingImplementationError", "dcnv3", "implementation_for"]

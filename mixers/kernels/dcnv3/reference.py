@@ -1,89 +1,105 @@
 """DCNv3 in plain PyTorch: every other implementation must give these numbers and these gradients.
 
-Source: Wang et al., InternImage, arXiv:2211.05778, eq. 2; official code OpenGVLab/InternImage (operation dcnv3).
+The value map of a batch is a table with one row per pixel and group, and one more row of zeros for everything outside
+of the map, so that bilinear interpolation is four look-ups per sampling point.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def dcnv3(
-    value: Tensor,
-    offsets: Tensor,
-    weights: Tensor,
-    *,
-    kernel_size: int,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    offset_scale: float = 1.0,
-) -> Tensor:
-    """Sums bilinear samples of `value` at moved kernel points; outside the map, values are zero.
-
-    The points of a kernel are numbered column by column (x is the slow index). Point p of output pixel (r, c) lies at
-    row r * stride - padding + centre + (p % k * dilation - centre + y) * offset_scale, with (x, y) its offset and
-    centre = (k - 1) * dilation / 2, and at the column made likewise from c, p // k and x.
-
-    Args:
-        value: B, H, W, C. Groups are consecutive blocks of C / G channels.
-        offsets: B, H', W', G, K, 2; K = kernel_size^2 points, each (x, y) in pixels.
-        weights: B, H', W', G, K; used as they are.
-        kernel_size: points along a side, k.
-        stride: pixels between the kernels of neighbouring outputs.
-        padding: pixels by which the first kernel starts outside the map.
-        dilation: pixels between neighbouring points before scaling.
-        offset_scale: factor on the distance of points from their kernel's centre, offsets included.
-
-    Returns:
-        B, H', W', C in the dtype of `value`. Computed in float32, or float64 if an argument is.
-
-    Raises:
-        ValueError: the shapes do not fit together.
-    """
-    batch, rows, columns, channels = value.shape
-    out_rows, out_columns, groups, points = _checked_shape(
-        value, offsets, weights, kernel_size, stride, padding, dilation
-    )
-    width = channels // groups
-    precise = torch.promote_types(torch.promote_types(value.dtype, offsets.dtype), torch.float32)
-    places = {"dtype": precise, "device": value.device}
-
-    centre = (kernel_size - 1) * dilation / 2
-    steps = (torch.arange(kernel_size, **places) * dilation - centre) * offset_scale
-    steps = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(points, 2)  # x, y; x is slow
-    start = centre - padding
-    first_row = torch.arange(out_rows, **places) * stride + start
-    first_column = torch.arange(out_columns, **places) * stride + start
-    centres = torch.stack(torch.meshgrid(first_column, first_row, indexing="xy"), -1)  # H', W', (x, y)
-    positions = centres[:, :, None, None] + steps + offsets.to(precise) * offset_scale
-
-    # grid_sample maps -1 and 1 to the outer edges of the map, half a pixel outside of the first and last centres.
-    grid = (2 * positions + 1) / torch.tensor([columns, rows], **places) - 1
-    grid = grid.permute(0, 3, 1, 2, 4, 5).reshape(batch * groups, out_rows * out_columns, points, 2)
-    maps = value.to(precise).unflatten(-1, (groups, width)).permute(0, 3, 4, 1, 2)
-    maps = maps.reshape(batch * groups, width, rows, columns)
-    samples = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-    shares = weights.to(precise).permute(0, 3, 1, 2, 4).reshape(batch * groups, 1, out_rows * out_columns, points)
-    total = (samples * shares).sum(-1).reshape(batch, groups, width, out_rows, out_columns)
-    return total.permute(0, 3, 4, 1, 2).flatten(-2).to(value.dtype)
+from .geometry import Geometry, arithmetic
 
 
-def _checked_shape(
-    value: Tensor, offsets: Tensor, weights: Tensor, kernel_size: int, stride: int, padding: int, dilation: int
-) -> tuple[int, int, int, int]:
-    """H', W', G, K of arguments that fit together."""
-    batch, rows, columns, channels = value.shape
-    reach = dilation * (kernel_size - 1) + 1
-    out_rows, out_columns = ((size + 2 * padding - reach) // stride + 1 for size in (rows, columns))
-    groups = weights.shape[-2]
-    points = kernel_size**2
-    wanted = (batch, out_rows, out_columns, groups, points)
-    if weights.shape != wanted or offsets.shape != (*wanted, 2) or channels % groups:
-        raise ValueError(
-            f"dcnv3: value {tuple(value.shape)} with kernel_size={kernel_size}, stride={stride}, padding={padding}, "
-            f"dilation={dilation} and {groups} groups wants weights {wanted}, offsets {(*wanted, 2)} and channels that "
-            f"the groups divide; got weights {tuple(weights.shape)}, offsets {tuple(offsets.shape)}"
+def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
+    """B, H, W, C; B, H', W', G, K, 2; B, H', W', G, K -> B, H', W', C. Differentiable, any number of times."""
+    precise = arithmetic(value.dtype)
+    table = _table(value, weights.shape[3])
+    weights = weights.to(precise)
+    total = torch.zeros((), dtype=precise, device=value.device)
+    for corner in _corners(value, offsets, geometry):
+        shares = (weights * corner.share_x * corner.share_y).unsqueeze(-2)  # B, H', W', G, 1, K
+        total = total + (shares @ table[corner.row]).squeeze(-2)
+    return total.flatten(-2).to(value.dtype)
+
+
+def backward(
+    grad: Tensor, value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, offsets and weights from the one of the output. Not differentiable itself: see `forward`."""
+    precise = arithmetic(value.dtype)
+    groups, width = weights.shape[3], value.shape[3] // weights.shape[3]
+    grad = grad.to(precise).unflatten(-1, (groups, width)).unsqueeze(-2)  # B, H', W', G, 1, D
+    table = _table(value, groups)
+    grad_table = torch.zeros_like(table)
+    grad_offsets = torch.zeros(offsets.shape, dtype=precise, device=value.device)
+    grad_weights = torch.zeros(weights.shape, dtype=precise, device=value.device)
+    precise_weights = weights.to(precise)
+    for corner in _corners(value, offsets, geometry):
+        share = corner.share_x * corner.share_y
+        grad_table.index_add_(0, corner.row.flatten(), ((precise_weights * share).unsqueeze(-1) * grad).flatten(0, -2))
+        likeness = (table[corner.row] * grad).sum(-1)
+        grad_weights += share * likeness
+        slope = geometry.offset_scale * precise_weights * likeness
+        grad_offsets += torch.stack(
+            (corner.sign_x * corner.share_y * slope, corner.sign_y * corner.share_x * slope), dim=-1
         )
-    return out_rows, out_columns, groups, points
+    return (
+        grad_table[:-1].reshape(value.shape).to(value.dtype),
+        grad_offsets.to(offsets.dtype),
+        grad_weights.to(weights.dtype),
+    )
+
+
+@dataclass(frozen=True)
+class _Corner:
+    """One of the four pixels around each sampling point; tensors are B, H', W', G, K."""
+
+    row: Tensor  # of the table
+    share_x: Tensor  # of the pixel's column in the sample, 0 to 1
+    share_y: Tensor
+    sign_x: int  # of the derivative of share_x with respect to the point's column
+    sign_y: int
+
+
+def _corners(value: Tensor, offsets: Tensor, geometry: Geometry) -> Iterator[_Corner]:
+    precise, device = arithmetic(value.dtype), value.device
+    batch, rows, columns, _ = value.shape
+    _, out_rows, out_columns, groups, _, _ = offsets.shape
+    start = geometry.centre - geometry.padding
+    first_row = torch.arange(out_rows, dtype=precise, device=device) * geometry.stride + start
+    first_column = torch.arange(out_columns, dtype=precise, device=device) * geometry.stride + start
+    centres = torch.stack(torch.meshgrid(first_column, first_row, indexing="xy"), -1)  # H', W', (x, y)
+    steps = geometry.steps(precise, device)
+    positions = centres[:, :, None, None] + (steps + offsets.to(precise)) * geometry.offset_scale
+
+    # A point that meets no pixel, or is not a number, goes where it stays outside and has an integer position.
+    size = torch.tensor((columns, rows), device=device)
+    meets = ((positions > -1) & (positions < size)).all(-1, keepdim=True)
+    x, y = positions.where(meets, -2).unbind(-1)
+    left, top = x.detach().floor(), y.detach().floor()
+    near_x, near_y = x - left, y - top
+    image = torch.arange(batch, device=device).view(batch, 1, 1, 1, 1)
+    group = torch.arange(groups, device=device).view(groups, 1)
+    for right in (0, 1):
+        for below in (0, 1):
+            column, row = left.long() + right, top.long() + below
+            inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+            place = ((image * rows + row) * columns + column) * groups + group
+            yield _Corner(
+                row=place.where(inside, batch * rows * columns * groups),
+                share_x=near_x if right else 1 - near_x,
+                share_y=near_y if below else 1 - near_y,
+                sign_x=1 if right else -1,
+                sign_y=1 if below else -1,
+            )
+
+
+def _table(value: Tensor, groups: int) -> Tensor:
+    """B * H * W * G + 1, D: group by group, pixel by pixel; the last row is zero."""
+    batch, rows, columns, channels = value.shape
+    table = value.to(arithmetic(value.dtype)).reshape(batch * rows * columns * groups, channels // groups)
+    return F.pad(table, (0, 0, 0, 1))

@@ -1,0 +1,99 @@
+"""Compiles a kernel's source once a machine, with the machine's own compiler, and loads it.
+
+A library lies in the user's cache under a name that says everything it depends on, so it is never stale; it appears
+there complete or not at all, so processes that compile the same one at the same time do each other no harm.
+"""
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+# The oldest version of PyTorch whose stable ABI the kernels need: a library works in it and in every later one.
+STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
+_LIBRARIES = ("-ltorch", "-ltorch_cpu")
+
+
+class MissingImplementationError(RuntimeError):
+    """A machine lacks what an implementation needs; the message is one sentence that says what, and what to do."""
+
+
+def compiled(source: Path, command: Sequence[str]) -> Path:
+    """Path of the shared library that `command`, a compiler and its options, makes of `source`.
+
+    Raises:
+        MissingImplementationError: the compiler fails, or the cache cannot be written.
+    """
+    torch_folder = Path(torch.__file__).parent
+    command = [
+        *command,
+        STABLE_ABI,
+        f"-I{torch_folder / 'include'}",
+        str(source),
+        f"-L{torch_folder / 'lib'}",
+        *_LIBRARIES,
+    ]
+    folder = cache_folder()
+    library = folder / f"{source.stem}-{_key(source, command)}.so"
+    if library.exists():
+        return library
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=folder, prefix=f"{library.stem}-", suffix=".unfinished")
+    except OSError as error:
+        raise MissingImplementationError(
+            f"the compiled {source.name} cannot be kept in {folder} ({error.strerror}); set STMBENCH_CACHE to a folder "
+            "that can be written"
+        ) from error
+    os.close(handle)
+    try:
+        outcome = subprocess.run([*command, "-o", unfinished], capture_output=True, text=True, check=False)
+        if outcome.returncode:
+            raise MissingImplementationError(f"{' '.join(command)} failed:\n{outcome.stderr.strip()[-4000:]}")
+        os.replace(unfinished, library)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+    return library
+
+
+def cache_folder() -> Path:
+    """STMBENCH_CACHE if set, else the user's cache folder."""
+    root = (
+        os.environ.get("STMBENCH_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "stmbench"
+    )
+    return Path(root) / "kernels"
+
+
+def _key(source: Path, command: Sequence[str]) -> str:
+    content = source.read_bytes()
+    parts = (*command, compiler_version(command[0]), torch.__version__, processor())
+    return hashlib.sha256("\0".join(parts).encode() + content).hexdigest()[:20]
+
+
+@functools.cache
+def compiler_version(compiler: str) -> str:
+    try:
+        return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise MissingImplementationError(
+            f"{compiler} --version fails ({error}); repair or reinstall the compiler"
+        ) from error
+
+
+@functools.cache
+def processor() -> str:
+    """What -march=native depends on: home folders are shared between machines that differ."""
+    description = Path("/proc/cpuinfo")
+    if not description.exists():
+        return platform.machine() + platform.processor()
+    fields = dict(line.split(":", 1) for line in description.read_text().splitlines() if ":" in line)
+    return "".join(
+        value for name, value in sorted(fields.items()) if name.strip().lower() in ("flags", "features", "model name")
+    )

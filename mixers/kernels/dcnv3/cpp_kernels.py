@@ -1,0 +1,46 @@
+"""DCNv3 on the CPU: dcnv3.cpp, compiled on first use."""
+
+import functools
+import shutil
+from dataclasses import astuple
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .compiler import MissingImplementationError, compiled
+from .geometry import Geometry, arithmetic
+
+# Not -ffast-math: positions that are not numbers have to compare as such.
+_OPTIONS = (
+    *("-std=c++20", "-shared", "-fPIC", "-O3", "-march=native"),
+    *("-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
+)
+
+
+@functools.cache
+def prepare() -> None:
+    compiler = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise MissingImplementationError("no C++ compiler is on the path; install g++ or clang++")
+    torch.ops.load_library(compiled(Path(__file__).with_name("dcnv3.cpp"), (compiler, *_OPTIONS)))
+
+
+def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
+    prepare()
+    output = value.new_empty((*offsets.shape[:3], value.shape[3]))
+    torch.ops.stmbench_cpp.dcnv3(output, value, offsets, weights, *astuple(geometry))
+    return output
+
+
+def backward(
+    grad: Tensor, value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry
+) -> tuple[Tensor, Tensor, Tensor]:
+    prepare()
+    grads = (
+        torch.zeros(value.shape, dtype=arithmetic(value.dtype)),
+        torch.empty_like(offsets),
+        torch.empty_like(weights),
+    )
+    torch.ops.stmbench_cpp.dcnv3_backward(*grads, grad, value, offsets, weights, *astuple(geometry))
+    return grads
