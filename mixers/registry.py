@@ -8,8 +8,8 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType, NoneType
-from typing import Any, TypeVar, get_args
+from types import ModuleType, NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from .contract import Mixer
 
@@ -125,13 +125,16 @@ def _check_signature(name: str, mixer_class: type[Mixer]) -> None:
             continue
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             raise ValueError(f"mixer {name!r}: argument {key!r} must be keyword-only (placed after *), and no **kwargs")
-        if not set(get_args(parameter.annotation) or (parameter.annotation,)) <= OPTION_TYPES:
+        if not set(_types(parameter.annotation)) <= OPTION_TYPES:
             raise ValueError(
                 f"mixer {name!r}: option {key!r} must be annotated int, float, bool or str (or one | None)"
             )
 
 
 def _has_type(value: Any, annotation: Any) -> bool:
-    kinds = get_args(annotation) or (annotation,)
     # Exact types, because True is an int to isinstance and a mistake in a window size.
-    return type(value) in kinds or (type(value) is int and float in kinds)
+    return type(value) in _types(annotation) or (type(value) is int and float in _types(annotation))
+
+
+def _types(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

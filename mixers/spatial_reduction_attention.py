@@ -65,7 +65,7 @@ class SpatialReductionAttention(Mixer):
 
     def macs(self, resolution: tuple[int, int]) -> int:
         pixels = resolution[0] * resolution[1]
-        keys = max(resolution[0] // self.sr_ratio, 1) * max(resolution[1] // self.sr_ratio, 1)
+        keys = self._keys(resolution)
         reduction = self.sr_ratio**2 * self.dim**2 if self.sr_ratio > 1 else 0
         return pixels * (2 * self.dim**2 + 2 * keys * self.dim) + keys * (2 * self.dim**2 + reduction)
 
@@ -73,4 +73,9 @@ class SpatialReductionAttention(Mixer):
         reduced = [
             torch.arange(size) < (size - size % self.sr_ratio if size >= self.sr_ratio else size) for size in resolution
         ]
-        return (reduced[0][:, None] & reduced[1]) | neighbourhood(position, resolution, 0)
+        attended = reduced[0][:, None] & reduced[1]
+        # The share of an only key is 1, whatever the query.
+        return attended | neighbourhood(position, resolution, 0) if self._keys(resolution) > 1 else attended
+
+    def _keys(self, resolution: tuple[int, int]) -> int:
+        return max(resolution[0] // self.sr_ratio, 1) * max(resolution[1] // self.sr_ratio, 1)
