@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Column, Table
 
 from .published import PublishedNumber, load_published
@@ -85,23 +86,32 @@ def load_reasons(path: Path = FOLDER / "disagreements.csv") -> list[Reason]:
         return [Reason(**line) for line in csv.DictReader(file)]
 
 
-def ledger(networks: Sequence[str] | None = None, measure: Measure | None = None) -> list[LedgerRow]:
+def ledger(
+    networks: Sequence[str] | None = None, measure: Measure | None = None, console: Console | None = None
+) -> list[LedgerRow]:
     """Holds every published figure against ours; networks without one are measured all the same.
 
     Args:
-        networks: names to look at, every registered network when None.
+        networks: names to look at; None is every registered network, the published ones first and in the order in
+            which they are published.
         measure: how to count, `measure_on_meta` when None.
+        console: where to show progress; None shows none.
 
     Raises:
         ValueError: a name is not a registered network, or one network has two different published figures.
     """
+    published = published_figures()
     if networks is None:
         from architectures import list_networks
 
-        networks = list_networks()
-    published = published_figures()
+        registered = list_networks()
+        first = [network for network, _ in published if network in registered]
+        networks = list(dict.fromkeys([*first, *registered]))
     reasons = load_reasons()
-    return [row for network in networks for row in _rows_of(network, published, reasons, measure or measure_on_meta)]
+    rows: list[LedgerRow] = []
+    for network in track(networks, "counting", console=console, transient=True, disable=console is None):
+        rows += _rows_of(network, published, reasons, measure or measure_on_meta)
+    return rows
 
 
 def published_figures() -> Published:
@@ -160,8 +170,8 @@ def judge(
     return Verdict.DISAGREES, "; ".join(covering) or UNEXPLAINED
 
 
-def write_ledger(rows: Sequence[LedgerRow], folder: Path, console: Console) -> list[Path]:
-    """Prints the ledger and writes it to `folder` as ledger.md and ledger.csv, whose paths it returns."""
+def write_ledger(rows: Sequence[LedgerRow], folder: Path) -> list[Path]:
+    """Writes the ledger to `folder` as ledger.md and ledger.csv and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     markdown, spreadsheet = folder / "ledger.md", folder / "ledger.csv"
     markdown.write_text(to_markdown(rows), encoding="utf-8")
@@ -169,14 +179,19 @@ def write_ledger(rows: Sequence[LedgerRow], folder: Path, console: Console) -> l
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(LedgerRow))
         writer.writerows(astuple(row) for row in rows)
-    print_ledger(rows, console)
     return [markdown, spreadsheet]
 
 
 def print_ledger(rows: Sequence[LedgerRow], console: Console) -> None:
     """Prints the ledger as a table, the reasons of disagreements numbered below it."""
     numbers = _number_reasons(rows)
-    table = Table("network", "", *(Column(name, justify="right") for name in NUMERIC_HEADINGS), "counting", "verdict")
+    table = Table(
+        Column("network", overflow="fold"),
+        "",
+        *(Column(name, justify="right") for name in NUMERIC_HEADINGS),
+        "counting",
+        "verdict",
+    )
     for row in rows:
         style = "yellow" if row.verdict is Verdict.DISAGREES else "dim" if row.verdict is Verdict.UNPUBLISHED else None
         table.add_row(*_cells(row, numbers), style=style)
