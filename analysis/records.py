@@ -222,6 +222,7 @@ SPEED_CONDITIONS: Mapping[str, str] = {
     "resolution": "Int64",
     "memory_format": "object",
     "tf32": "object",
+    "cudnn_benchmark": "object",
     "threads": "Int64",
 }
 SPEED_RESULTS: Mapping[str, str] = {
@@ -235,14 +236,17 @@ SPEED_RESULTS: Mapping[str, str] = {
 
 
 def read_speed(records: pd.DataFrame) -> pd.DataFrame:
-    """The measurements of speed in `records`, one a row: `record` (the row of `records`), conditions and results."""
-    types = {**SPEED_CONDITIONS, **SPEED_RESULTS}
+    """The measurements of speed in `records`, one a row.
+
+    Columns are `record` (the row of `records`), `fingerprint` (of the environment), SPEED_CONDITIONS and SPEED_RESULTS.
+    """
+    types = {"record": "int64", "fingerprint": "object", **SPEED_CONDITIONS, **SPEED_RESULTS}
     measurements = [
-        {"record": index, **{name: row.get(name) for name in types}}
-        for index, text in records["rows"].items()
+        {**{name: row.get(name) for name in types}, "record": index, "fingerprint": row.get("fingerprint", fingerprint)}
+        for index, text, fingerprint in records[["rows", "fingerprint"]].itertuples()
         for row in json.loads(text or "null") or ()
     ]
-    return pd.DataFrame(measurements, columns=["record", *types]).astype({"record": "int64", **types})
+    return pd.DataFrame(measurements, columns=list(types), dtype="object").astype(types)
 
 
 METRICS: Mapping[str, str] = {
@@ -280,4 +284,5 @@ def _query(query: str, paths: Iterable[Path | str], **parameters: Any) -> pd.Dat
     """What `query` selects from the files at `paths`, which must not be taken for wildcards."""
     with duckdb.connect() as connection:
         connection.execute(query, {"paths": [glob.escape(str(path)) for path in paths], **parameters})
-        return pd.DataFrame(connection.fetchall(), columns=[column[0] for column in connection.description])
+        columns = [column[0] for column in connection.description]
+        return pd.DataFrame(connection.fetchall(), columns=columns, dtype="object")

@@ -32,11 +32,11 @@ IMAGENET = DIGITS | {"name": "imagenet", "source": "imagenet", "num_classes": 10
 SHORT = {"name": "short", "epochs": 3, "batch_size": 64, "learning_rate": 2e-3}
 
 
-def cell_record(task: str, mixer: str | None, **changes: Any) -> dict[str, Any]:
+def cell_record(task: str, mixer_name: str | None, **changes: Any) -> dict[str, Any]:
     """A completed record; keys of its config (scale, seed, data, ...) and of the record itself may be changed."""
     config = {
         "network": {"name": "unified", "options": {"layer_scale_init": None}, "mixers": None, "budget": "params"},
-        "mixer": {"name": mixer, "num_heads": None} if mixer else None,
+        "mixer": {"name": mixer_name, "num_heads": None} if mixer_name else None,
         "mixer_source": None,
         "scale": "micro",
         "data": DIGITS,
@@ -56,7 +56,7 @@ def cell_record(task: str, mixer: str | None, **changes: Any) -> dict[str, Any]:
     record = {
         "schema": 1,
         "cell": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12],
-        "name": f"{mixer or config['network']['name']}-{config['scale']}-{task}-seed{config['seed']}",
+        "name": f"{mixer_name or config['network']['name']}-{config['scale']}-{task}-seed{config['seed']}",
         "sweep": "digits",
         "task": task,
         "status": "completed",
@@ -77,7 +77,7 @@ def cell_record(task: str, mixer: str | None, **changes: Any) -> dict[str, Any]:
 
 
 def train_record(
-    mixer: str | None, top1: float, params: int = 4_000_000, macs: int = 16_000_000, **changes: Any
+    mixer_name: str | None, top1: float, params: int = 4_000_000, macs: int = 16_000_000, **changes: Any
 ) -> dict:
     results = {
         "params": params,
@@ -88,7 +88,7 @@ def train_record(
         "best_top1_percent": top1 + 0.1,
         "train_images_per_second": 250.0,
     }
-    return cell_record("train", mixer, **{"results": results} | changes)
+    return cell_record("train", mixer_name, **{"results": results} | changes)
 
 
 def speed_row(mode: str = "inference", images_per_second: float = 400.0, **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,291 @@
+"""Puts the rows of a comparison together."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..records import read_metrics, read_records
+from .beside_published import PublishedNumbers
+from .identity import Identity, is_published_variant, key_of, network_identity, training_identity, variants
+from .notes import Note, notes
+from .reference_speed import MODES, ReferenceSpeed, measured_speeds, reference_speed
+from .seeds import SeedScores, standings
+
+# Mixers that put the others in proportion, rather than compete with them.
+CONTROLS = ("identity", "pooling", "global_attention")
+SCALES = ("micro", "tiny", "small", "base", "large")
+LEARNING_TASKS = ("train", "evaluate")
+# The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
+OUR_RULE = "macs"
+# What a row takes from a measurement of speed.
+MEASURED = ("status", "images_per_second", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
+
+# The columns of a comparison's rows, with their types.
+ROW_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("network", "mixer", "scale", "variant"), "object"),
+    "control": "bool",
+    **dict.fromkeys(("task", "data"), "object"),
+    **dict.fromkeys(("resolution", "num_classes"), "Int64"),
+    **dict.fromkeys(("recipe", "precision", "sweep"), "object"),
+    "params": "Int64",
+    "published_params": "object",
+    "params_difference_percent": "float64",
+    "macs": "Int64",
+    **dict.fromkeys(("published_macs", "published_macs_rule"), "object"),
+    "macs_difference_percent": "float64",
+    **dict.fromkeys(("activations", "seeds"), "Int64"),
+    **dict.fromkeys(("top1_percent", "top1_spread"), "float64"),
+    "standing": "object",
+    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent"), "float64"),
+    **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
+    "published_source": "object",
+    "train_images_per_second": "float64",
+    **{
+        f"{mode}_{quantity}": "object" if quantity == "status" else "float64" for mode in MODES for quantity in MEASURED
+    },
+    **dict.fromkeys(("speed_environment", "unfinished"), "object"),
+}
+
+
+class NoRecordsError(FileNotFoundError):
+    """There is nothing to compare; the message says where was looked and what makes records."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was found out by the cells of a sweep, or of all sweeps.
+
+    Attributes:
+        sweep: its name, None for all.
+        rows: one a network and training (or a network alone, where nothing was trained); columns ROW_TYPES. Accuracy
+            is the mean over seeds. A number that was not measured is NaN.
+        speed: one a measurement of speed, see `measured_speeds`.
+        curves: one an epoch of a training: `row` (of `rows`), `seed`, `epoch` and the metrics of `read_metrics`.
+        unfinished: the records that are not completed: failed, out of memory, preempted or still running.
+        environments: where it was measured; one a fingerprint.
+        counts: number of cells by status.
+        notes: how to read the numbers.
+    """
+
+    sweep: str | None
+    rows: pd.DataFrame
+    speed: pd.DataFrame
+    curves: pd.DataFrame
+    unfinished: pd.DataFrame
+    environments: Sequence[Mapping[str, Any]]
+    counts: Mapping[str, int]
+    notes: Sequence[Note]
+
+
+def compare(root: Path | str, sweep: str | None = None, published: pd.DataFrame | None = None) -> Comparison:
+    """Compare what the records under `root` say, of one sweep or of all.
+
+    Args:
+        published: laid out like `analysis.published.load_published()`, which is taken when it is None.
+
+    Raises:
+        NoRecordsError: there is no readable record of a task that compares networks.
+    """
+    records = read_records(root, sweep)
+    unreadable = records.attrs["unreadable"]
+    if records.empty:
+        raise NoRecordsError(_nothing_found(root, sweep, unreadable))
+    speed = measured_speeds(records)
+    cells = _latest_of_each_cell(records)
+    configs = [json.loads(text) for text in cells["config"]]
+    identities = [network_identity(config) for config in configs]
+    cells["network_key"] = [key_of(identity) for identity in identities]
+    cells["identity"] = [
+        {**identity, **training_identity(config)} if task in LEARNING_TASKS else identity
+        for identity, config, task in zip(identities, configs, cells["task"], strict=True)
+    ]
+    cells["key"] = [key_of(identity) for identity in cells["identity"]]
+
+    groups = list(_groups(cells))
+    if not groups:
+        raise NoRecordsError(_nothing_found(root, sweep, unreadable))
+    references = [reference_speed(speed, mode) for mode in MODES]
+    rows = _rows(groups, cells, references, PublishedNumbers(published))
+    order = _order(rows)
+    rows = rows.loc[order].reset_index(drop=True)
+    return Comparison(
+        sweep=sweep,
+        rows=rows,
+        speed=speed,
+        curves=_curves([groups[index] for index in order]),
+        unfinished=cells[cells["status"] != "completed"].reset_index(drop=True),
+        environments=_environments(records),
+        counts=Counter(cells["status"]),
+        notes=notes(rows, references, unreadable),
+    )
+
+
+def _nothing_found(root: Path | str, sweep: str | None, unreadable: Sequence[str]) -> str:
+    where = f"{root}" if sweep is None else f"{root} for sweep {sweep}"
+    damaged = f" ({len(unreadable)} unreadable: {'; '.join(unreadable)})" if unreadable else ""
+    return (
+        f"no records to compare under {where}{damaged}; a cell leaves one, for example "
+        "`python run.py mixer=halo scale=micro task=complexity`"
+    )
+
+
+def _latest_of_each_cell(records: pd.DataFrame) -> pd.DataFrame:
+    """Of a cell that ran in several sweeps the completed record, or else the latest; `sweep` names them all.
+
+    Cells of speed stay apart where their environments differ, since then so do their results.
+    """
+    by_cell = ["cell", records["fingerprint"].where(records["task"] == "speed")]
+    sweeps = records.groupby(by_cell, dropna=False)["sweep"].transform(lambda names: ", ".join(sorted(set(names))))
+    ordered = records.assign(
+        sweep=sweeps,
+        speed_environment=by_cell[1],
+        completed=records["status"] == "completed",
+        time=records["finished"].fillna(records["started"]),
+    ).sort_values(["completed", "time"], kind="stable", na_position="first")
+    latest = ordered.drop_duplicates(["cell", "speed_environment"], keep="last")
+    return latest.drop(columns=["speed_environment", "completed"]).sort_index()
+
+
+def _groups(cells: pd.DataFrame) -> Iterable[pd.DataFrame]:
+    """The cells of each row: seeds of one training, or what describes a network that was not trained."""
+    learning = cells["task"].isin(LEARNING_TASKS)
+    trained = set(cells.loc[learning, "network_key"])
+    describing = cells["task"].isin(("complexity", "speed")) & ~cells["network_key"].isin(trained)
+    for _, group in cells[learning | describing].groupby("key", sort=False):
+        yield group
+
+
+def _rows(
+    groups: Sequence[pd.DataFrame],
+    cells: pd.DataFrame,
+    references: Sequence[ReferenceSpeed],
+    published: PublishedNumbers,
+) -> pd.DataFrame:
+    costs = _costs(cells)
+    identities = [group["identity"].iloc[0] for group in groups]
+    rows, scores = [], []
+    for group, identity, variant in zip(groups, identities, variants(identities), strict=True):
+        network_key = group["network_key"].iloc[0]
+        macs_by_rule, cost = costs[network_key]
+        row = _conditions(group) | {"variant": variant or None} | cost
+        row |= {"macs": macs_by_rule.get(OUR_RULE)}
+        of_seed = _completed_of_each_seed(group)
+        scores.append(SeedScores(tuple(of_seed["top1_percent"].dropna())))
+        row |= _accuracy(of_seed, scores[-1])
+        row |= _speed_columns(references, network_key)
+        row["unfinished"] = _unfinished(group, cells[cells["network_key"] == network_key])
+        if is_published_variant(identity):
+            row |= published.beside(row, macs_by_rule)
+        rows.append(row)
+    for row, standing in zip(rows, _standings(identities, scores), strict=True):
+        row["standing"] = standing
+    columns = {name: [row.get(name) for row in rows] for name in ROW_TYPES}
+    return pd.DataFrame({name: pd.Series(values, dtype=ROW_TYPES[name]) for name, values in columns.items()})
+
+
+def _conditions(group: pd.DataFrame) -> dict[str, Any]:
+    first = group.iloc[0]
+    learned = first["task"] in LEARNING_TASKS
+    names = ("network", "mixer", "scale", "resolution", "num_classes")
+    return {
+        **{name: first[name] for name in names},
+        **{name: first[name] for name in ("task", "data", "precision") if learned},
+        "recipe": first["recipe"] if first["task"] == "train" else None,
+        "sweep": ", ".join(sorted({name for names in group["sweep"] for name in names.split(", ")})),
+        "control": first["mixer"] in CONTROLS,
+    }
+
+
+def _costs(cells: pd.DataFrame) -> dict[str, tuple[dict[str, int], dict[str, int]]]:
+    """By network: its MACs by the rule that counted them, and its parameters and activations."""
+    costs: dict[str, tuple[dict[str, int], dict[str, int]]] = defaultdict(lambda: ({}, {}))
+    for cell in cells[cells["status"] == "completed"].sort_values("time", kind="stable").to_dict("records"):
+        macs_by_rule, cost = costs[cell["network_key"]]
+        if pd.notna(cell["macs"]):
+            macs_by_rule[cell["counting_rule"] or OUR_RULE] = cell["macs"]
+        cost |= {name: cell[name] for name in ("params", "activations") if pd.notna(cell[name])}
+    return costs
+
+
+def _completed_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
+    completed = group[(group["status"] == "completed") & group["task"].isin(LEARNING_TASKS)]
+    return completed.sort_values("time", kind="stable").drop_duplicates("seed", keep="last").sort_values("seed")
+
+
+def _accuracy(of_seed: pd.DataFrame, top1: SeedScores) -> dict[str, Any]:
+    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", "train_images_per_second")
+    return {
+        "seeds": len(top1.scores) or None,
+        "top1_percent": top1.mean,
+        "top1_spread": top1.spread,
+        **{name: of_seed[name].mean() for name in means},
+    }
+
+
+def _speed_columns(references: Sequence[ReferenceSpeed], network_key: str) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    environments = set()
+    for reference in references:
+        measurement = reference.measurements.get(network_key)
+        if measurement is not None:
+            columns |= {f"{reference.mode}_{quantity}": measurement[quantity] for quantity in MEASURED}
+            environments.add(measurement["fingerprint"] or "unknown")
+    return columns | {"speed_environment": ", ".join(sorted(environments)) or None}
+
+
+def _unfinished(group: pd.DataFrame, of_network: pd.DataFrame) -> str | None:
+    """E.g. `1 failed, 1 running`, and whether speed or complexity could not be measured."""
+    states = Counter(status for status in group["status"] if status != "completed")
+    parts = [f"{count} {status.replace('_', ' ')}" for status, count in states.items()]
+    for task in sorted({"speed", "complexity"} - set(group["task"])):
+        statuses = list(of_network.loc[of_network["task"] == task, "status"])
+        if statuses and "completed" not in statuses:
+            parts.append(f"{task} {statuses[-1].replace('_', ' ')}")
+    return ", ".join(parts) or None
+
+
+def _standings(identities: Sequence[Identity], scores: Sequence[SeedScores]) -> list[str | None]:
+    """Rows are compared where nothing but the network differs, within a scale."""
+    compared: dict[str, list[int]] = defaultdict(list)
+    of_network = set(network_identity({"network": {}})) - {"scale"}
+    for index, identity in enumerate(identities):
+        compared[key_of({key: value for key, value in identity.items() if key not in of_network})].append(index)
+    texts: list[str | None] = [None] * len(scores)
+    for indices in compared.values():
+        for index, text in zip(indices, standings([scores[index] for index in indices]), strict=True):
+            texts[index] = text or None
+    return texts
+
+
+def _order(rows: pd.DataFrame) -> pd.Index:
+    """Trainings first, by data, recipe and scale; controls after the mixers; the most accurate first."""
+    scale = rows["scale"].map({name: index for index, name in enumerate(SCALES)}).fillna(len(SCALES))
+    keys = rows.assign(scale=scale, untrained=rows["task"].isna(), worst_first=-rows["top1_percent"])
+    by = ["untrained", "data", "resolution", "recipe", "precision", "task", "scale", "control", "worst_first", "mixer"]
+    return keys.sort_values([*by, "network"], kind="stable").index
+
+
+def _curves(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    parts = []
+    for row, group in enumerate(groups):
+        of_seed = _completed_of_each_seed(group)
+        metrics = read_metrics(of_seed[of_seed["task"] == "train"])
+        parts.append(metrics.assign(row=row, seed=of_seed["seed"].reindex(metrics["record"]).to_numpy()))
+    return pd.concat([part for part in parts if not part.empty] or parts[:1], ignore_index=True)
+
+
+def _environments(records: pd.DataFrame) -> list[dict[str, Any]]:
+    """The latest environment of each fingerprint, most used first."""
+    found: dict[str | None, dict[str, Any]] = {}
+    used: Counter[str | None] = Counter()
+    for text in records.sort_values("started", kind="stable")["environment"]:
+        environment = json.loads(text or "{}")
+        if environment:
+            found[environment.get("fingerprint")] = environment
+            used[environment.get("fingerprint")] += 1
+    return [found[fingerprint] for fingerprint, _ in used.most_common()]

@@ -1,0 +1,98 @@
+"""Which records are of the same network, and which of the same training but for the seed.
+
+Two records are averaged only if everything that could change their result is equal, said or not in the table's columns.
+Where rows look alike in these columns, `variants` names what tells them apart.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Where data lies and how many processes read it change nothing in a result.
+PLACE_KEYS = ("root", "workers")
+# Columns of a table that already say a part of the identity.
+SAID_BY_COLUMNS = (
+    "network.name",
+    "network.mixers",
+    "mixer.name",
+    "scale",
+    "data.name",
+    "recipe.name",
+    "task.name",
+    "precision",
+)
+
+Identity = Mapping[str, Any]
+
+
+def network_identity(config: Identity, resolution: int | None = None) -> Identity:
+    """What decides a network's parameters, MACs and speed; `resolution` is the data set's unless it is given."""
+    data = config.get("data") or {}
+    return {
+        "network": _chosen(config["network"]),
+        "mixer": _chosen(config.get("mixer")),
+        "mixer_source": config.get("mixer_source"),
+        "scale": config.get("scale"),
+        "resolution": resolution or data.get("resolution"),
+        "num_classes": data.get("num_classes"),
+    }
+
+
+def training_identity(config: Identity) -> Identity:
+    """What else decides the accuracy, except for the seed."""
+    return {
+        "task": config.get("task"),
+        "data": {key: value for key, value in (config.get("data") or {}).items() if key not in PLACE_KEYS},
+        "recipe": config.get("recipe"),
+        "precision": config.get("precision"),
+        "weights": config.get("weights"),
+    }
+
+
+def is_published_variant(identity: Identity) -> bool:
+    """Whether network and mixer were left as they are by default, so that published numbers are of the same network."""
+    network = identity["network"]
+    mixer_options = set(identity["mixer"] or ()) - {"name"}
+    return not (network.get("options") or network.get("mixers") or mixer_options or identity["mixer_source"])
+
+
+def _chosen(settings: Identity | None) -> Identity | None:
+    """`settings` without what was left at its default (null), all the way down."""
+    if settings is None:
+        return None
+    nested = {key: _chosen(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    return {key: value for key, value in nested.items() if value not in (None, {})}
+
+
+def key_of(identity: Identity) -> str:
+    """The same text for equal identities."""
+    return json.dumps(identity, sort_keys=True)
+
+
+def variants(identities: Sequence[Identity]) -> list[str]:
+    """For each row what tells it from the rows that look the same in the columns, e.g. `mixer.window_size=14`.
+
+    Empty where nothing has to be told.
+    """
+    flat = [_flatten(identity) for identity in identities]
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for index, settings in enumerate(flat):
+        alike[tuple(settings.get(key) for key in (*SAID_BY_COLUMNS, "resolution"))].append(index)
+    texts = [""] * len(flat)
+    for indices in alike.values():
+        keys = sorted({key for index in indices for key in flat[index]} - {"data.resolution", "data.num_classes"})
+        differing = [key for key in keys if len({flat[index].get(key, "default") for index in indices}) > 1]
+        for index in indices:
+            texts[index] = ", ".join(f"{key}={flat[index].get(key, 'default')}" for key in differing)
+    return texts
+
+
+def _flatten(settings: Identity, prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = str(value)
+    return flat

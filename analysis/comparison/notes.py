@@ -1,0 +1,65 @@
+"""How to read a comparison's numbers, in sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .beside_published import PUBLISHED_RULE
+from .reference_speed import ReferenceSpeed
+from .seeds import STANDING_RULE
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note in full and, for the terminal, in short (where that is empty, it is left out there)."""
+
+    text: str
+    short: str = ""
+
+
+def notes(rows: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: Sequence[str]) -> list[Note]:
+    """What a reader of `rows` has to know, and nothing about what is not there."""
+    found = []
+    if rows["top1_percent"].notna().any():
+        found.append(
+            Note(
+                "Top-1 is of the last epoch, on the validation images, mean over seeds. " + STANDING_RULE,
+                "± is the standard deviation over seeds. ≈ is not distinguishable from the best.",
+            )
+        )
+    if rows["macs"].notna().any():
+        found.append(
+            Note("MACs are multiply-accumulates of one image: convolutions, linear layers, matrix products, sampling.")
+        )
+    conditions = _speed_conditions(references)
+    if conditions:
+        found.append(
+            Note(
+                f"Speed is the median after warm-up, ± the inter-quartile range, measured {conditions}. A training "
+                "step is forward, backward and optimiser, without reading data.",
+                f"Speed: {conditions}.",
+            )
+        )
+    environments = sorted({name for names in rows["speed_environment"].dropna() for name in names.split(", ")})
+    if len(environments) > 1:
+        text = (
+            f"Speeds come from {len(environments)} environments ({', '.join(environments)}): compare within one only."
+        )
+        found.append(Note(text, text))
+    if rows[["published_params", "published_macs", "published_top1_percent"]].notna().any(axis=None):
+        found.append(Note(PUBLISHED_RULE, "Published: ImageNet-1k at 224×224."))
+    if unreadable:
+        text = f"{len(unreadable)} unreadable records left out: {'; '.join(unreadable)}"
+        found.append(Note(text, text))
+    found.append(Note("An empty cell was not measured."))
+    return found
+
+
+def _speed_conditions(references: Sequence[ReferenceSpeed]) -> str:
+    """E.g. `eager, fp32, channels_last, batch 8 (inference and training)`."""
+    modes_by_conditions: dict[str, list[str]] = {}
+    for reference in references:
+        if reference.conditions is not None:
+            modes_by_conditions.setdefault(reference.describe(), []).append(reference.mode)
+    return "; ".join(f"{conditions} ({' and '.join(modes)})" for conditions, modes in modes_by_conditions.items())

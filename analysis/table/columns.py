@@ -1,0 +1,180 @@
+"""The columns of the tables for people: heading, unit, and how a value is printed."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from ..comparison import BEST, NOT_DISTINGUISHABLE
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed value.
+
+    Attributes:
+        text: empty where nothing was measured.
+        value: what to sort by; None sorts last.
+        mark: what every format emphasises in its own way.
+    """
+
+    text: str
+    value: float | str | None
+    mark: Literal["", "best", "near", "control", "problem"] = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        cell: prints a row's value, in `unit`.
+        condition: part of what the row is, not of what was measured: said once if it is the same in all rows.
+        sparse: a condition of some rows only: said once if it is the same wherever there is one.
+        essential: also on the terminal and in LaTeX, where space is short.
+    """
+
+    name: str
+    heading: str
+    unit: str
+    cell: Callable[[Row], Cell]
+    condition: bool = False
+    sparse: bool = False
+    essential: bool = True
+    numeric: bool = True
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _condition(name: str, heading: str, sparse: bool = False, essential: bool = True) -> Column:
+    def cell(row: Row) -> Cell:
+        value = row[name]
+        if _missing(value):
+            return Cell("", None)
+        if isinstance(value, bool):
+            return Cell("yes" if value else "no", value)
+        return Cell(str(value), value)
+
+    numeric = name in ("resolution", "batch_size", "threads")
+    return Column(name, heading, "", cell, condition=True, sparse=sparse, essential=essential, numeric=numeric)
+
+
+def _mixer(row: Row) -> Cell:
+    mixer = row["mixer"]
+    if _missing(mixer):
+        return Cell("", None)
+    return Cell(mixer, mixer, "control" if row.get("control") else "")
+
+
+def _number(name: str, heading: str, unit: str, form: str, divisor: float = 1, essential: bool = True) -> Column:
+    def cell(row: Row) -> Cell:
+        value = row[name]
+        return Cell("", None) if _missing(value) else Cell(format(float(value) / divisor, form), float(value))
+
+    return Column(name, heading, unit, cell, essential=essential)
+
+
+def _printed(name: str, heading: str) -> Column:
+    """A published number, kept as its source prints it; the column sorts by the digits."""
+
+    def cell(row: Row) -> Cell:
+        text = row[name]
+        return Cell("", None) if _missing(text) else Cell(text, float(text.strip("~KMG")))
+
+    return Column(name, heading, "", cell, essential=False)
+
+
+def _top1(row: Row) -> Cell:
+    mean, spread = row["top1_percent"], row["top1_spread"]
+    if _missing(mean):
+        return Cell("", None)
+    text = f"{mean:.2f}" if _missing(spread) else f"{mean:.2f} ± {spread:.2f}"
+    mark = {BEST: "best", NOT_DISTINGUISHABLE: "near"}.get(row["standing"], "")
+    return Cell(text, mean, mark)
+
+
+def _speed(name: str, heading: str, unit: str, form: str, prefix: str = "", essential: bool = True) -> Column:
+    """A column of a measurement of speed, whose failure is its value."""
+
+    def cell(row: Row) -> Cell:
+        value, status = row[prefix + name], row[f"{prefix}status"]
+        if not _missing(status) and status != "completed":
+            return Cell(status.replace("_", " "), None, "problem")
+        if _missing(value):
+            return Cell("", None)
+        text = format(value, form)
+        if name == "latency_ms" and not _missing(row[f"{prefix}latency_iqr_ms"]):
+            text += f" ± {row[f'{prefix}latency_iqr_ms']:{form}}"
+        return Cell(text, value)
+
+    return Column(prefix + name, heading, unit, cell, essential=essential)
+
+
+def _unfinished(row: Row) -> Cell:
+    text = row["unfinished"]
+    return Cell("", None) if _missing(text) else Cell(text, text, "problem")
+
+
+def comparison_columns(rows: pd.DataFrame) -> list[Column]:
+    """The columns for `rows` of a comparison; MACs are in G where the largest network has one."""
+    giga = bool((rows["macs"] >= 10**9).any())
+    macs_unit, macs_form, macs_divisor = ("G", ",.3f", 1e9) if giga else ("M", ",.1f", 1e6)
+    return [
+        _condition("network", "network"),
+        Column("mixer", "mixer", "", _mixer, numeric=False),
+        _condition("scale", "scale"),
+        _condition("variant", "variant"),
+        _condition("task", "task"),
+        _condition("data", "data"),
+        _condition("recipe", "recipe"),
+        _condition("resolution", "resolution"),
+        _condition("precision", "precision"),
+        _condition("sweep", "sweep", essential=False),
+        _number("params", "params", "M", ",.2f", 1e6),
+        _printed("published_params", "published params"),
+        _number("params_difference_percent", "params difference", "%", "+.2f", essential=False),
+        _number("macs", "MACs", macs_unit, macs_form, macs_divisor),
+        _printed("published_macs", "published MACs"),
+        _number("macs_difference_percent", "MACs difference", "%", "+.2f", essential=False),
+        _number("activations", "activations", "M", ",.2f", 1e6, essential=False),
+        Column("top1_percent", "top-1", "%", _top1),
+        _number("seeds", "seeds", "", ".0f"),
+        _number("ema_top1_percent", "top-1 of averaged weights", "%", ".2f", essential=False),
+        _number("published_top1_percent", "published top-1", "%, ImageNet-1k", ".1f"),
+        _number("top1_difference", "top-1 difference", "", "+.2f"),
+        _speed("images_per_second", "inference", "images/s", ",.0f", "inference_"),
+        _speed("latency_ms", "inference latency", "ms", ",.1f", "inference_", essential=False),
+        _speed("peak_memory_mib", "inference memory", "MiB", ",.0f", "inference_", essential=False),
+        _speed("images_per_second", "training step", "images/s", ",.0f", "training_"),
+        _speed("latency_ms", "training step latency", "ms", ",.1f", "training_", essential=False),
+        _speed("peak_memory_mib", "training memory", "MiB", ",.0f", "training_"),
+        _number("train_images_per_second", "training run", "images/s", ",.0f", essential=False),
+        _condition("speed_environment", "speed environment", sparse=True),
+        Column("unfinished", "not completed", "", _unfinished, numeric=False),
+    ]
+
+
+SPEED_COLUMNS: Sequence[Column] = (
+    _condition("network", "network"),
+    Column("mixer", "mixer", "", _mixer, numeric=False),
+    _condition("scale", "scale"),
+    _condition("mode", "mode"),
+    _condition("compiled", "compiled"),
+    _condition("precision", "precision"),
+    _condition("resolution", "resolution"),
+    _condition("memory_format", "memory format"),
+    _condition("tf32", "TF32"),
+    _condition("cudnn_benchmark", "cuDNN benchmark"),
+    _condition("threads", "threads"),
+    _condition("fingerprint", "environment"),
+    _condition("batch_size", "batch"),
+    _speed("images_per_second", "speed", "images/s", ",.0f"),
+    _speed("latency_ms", "latency", "ms", ",.1f"),
+    _speed("peak_memory_mib", "memory", "MiB", ",.0f"),
+)
