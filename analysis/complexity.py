@@ -22,7 +22,7 @@ from mixers import Mixer
 
 from .op_macs import ACTIVATIONS, FREE_OPERATORS, HANDLES
 from .settings import CountingRule
-from .tracing import meta_tracing
+from .tracing import RememberedShapes, meta_tracing
 
 with warnings.catch_warnings():
     # fvcore's package compiles a loss function, which nobody here calls, with the deprecated torch.jit.script.
@@ -99,7 +99,14 @@ def measure(
     analysis = FlopCountAnalysis(network, (image,)).set_op_handle(**HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     second_counter = FlopCounterMode(display=False)
-    with _evaluating(network), torch.no_grad(), _visits(network) as visits, second_counter, meta_tracing():
+    with (
+        _evaluating(network),
+        _visits(network) as visits,
+        torch.no_grad(),
+        RememberedShapes(),
+        second_counter,
+        meta_tracing(),
+    ):
         counts = analysis.by_module_and_operator()
     _refuse_unknown_operators(network, analysis)
     _confirm_total(counts[""], second_counter)
@@ -159,7 +166,9 @@ def _visits(network: nn.Module) -> Iterator[Visits]:
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def visit(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            visits.setdefault(name, []).append(tuple(inputs[0].shape) if inputs else ())
+            visits.setdefault(name, []).append(
+                tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
+            )
 
         return visit
 

@@ -83,6 +83,12 @@ def grid_sampler_macs(inputs: Sequence[Value], output: Value) -> int:
     return neighbours[mode] * math.prod(shape(output))
 
 
+def dcnv3_macs(inputs: Sequence[Value], output: Value) -> int:
+    """Every point gives each channel four products of the interpolation and one by the point's weight."""
+    points = shape(inputs[2])[-1]
+    return 5 * points * math.prod(shape(output))
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -129,6 +135,7 @@ HANDLES: dict[str, Handle] = {
     "aten::einsum": handle("matmul", einsum_macs),
     "aten::scaled_dot_product_attention": handle("attention", attention_macs),
     "aten::grid_sampler": sampling_handle,
+    "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "aten::sum": sum_handle,
     "aten::addcmul": addcmul_handle,
 }

@@ -80,3 +80,27 @@ class SpeedSettings:
     min_steps: int = 5
     max_steps: int = 1000
     threads: int | None = None
+
+
+@dataclass
+class TableSettings:
+    """Task `table`: every record so far as tables and one HTML page.
+
+    Attributes:
+        destination: folder of the tables and the page; None is `tables` beside the records.
+    """
+
+    name: str = "table"
+    destination: str | None = None
+
+
+@dataclass
+class LedgerSettings:
+    """Task `ledger`: published against measured parameters and MACs of every network.
+
+    Attributes:
+        destination: folder of the ledger as Markdown and CSV; None only prints it.
+    """
+
+    name: str = "ledger"
+    destination: str | None = None

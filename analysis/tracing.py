@@ -6,14 +6,16 @@ off while a size is read and while an operator computes its output, and on every
 integers in the networks too, as they are outside of tracing: caches and `if`s on a size behave as always.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 _TRACER = torch._C._parse_dispatch_key("Tracer")
 _CONVOLUTION = torch.ops.aten.convolution.default
@@ -29,6 +31,55 @@ _SIZE_GETTERS = frozenset(
         Tensor.__len__,
     }
 )
+
+
+class RememberedShapes(TorchDispatchMode):
+    """On the meta device, works out the output of each operator on arguments of each shape once.
+
+    An output there is a shape without data, and a network does the same in block after block. Enter it before
+    `meta_tracing`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[Hashable, Any] = {}
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        call = (operator, _described(args), tuple((name, _described(value)) for name, value in kwargs.items()))
+        if call in self.outputs:
+            return tree_map_only(Shape, Shape.tensor, self.outputs[call])
+        output = operator(*args, **kwargs)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, output)) if isinstance(leaf, Tensor)]
+        if not operator._schema.is_mutable and all(tensor.is_meta for tensor in tensors):
+            self.outputs[call] = tree_map_only(Tensor, Shape.of, output)
+        return output
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What there is to know of a tensor on the meta device."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Shape":
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+    def tensor(self) -> Tensor:
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="meta")
+
+
+def _described(argument: Any) -> Hashable:
+    if isinstance(argument, Tensor):
+        return Shape.of(argument), argument.device
+    if isinstance(argument, list | tuple):
+        return tuple(map(_described, argument))
+    return type(argument), argument  # 1, 1.0 and True are equal, and give outputs of different types
 
 
 @contextmanager
