@@ -1,1 +1,9 @@
-"""To be written."""
+"""WHICH values: the typed roots and their groups. The only package, beside run.py and hydra_plugins/, that knows Hydra.
+
+`cell.yaml` is the root of every task about one cell, `overview.yaml` of the tasks about all of them.
+"""
+
+from .cells import ConfigurationError, to_cell
+from .groups import OVERVIEW_TASKS, register_groups, register_overview_groups
+
+__all__ = ["OVERVIEW_TASKS", "ConfigurationError", "register_groups", "register_overview_groups", "to_cell"]

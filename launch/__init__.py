@@ -1,1 +1,10 @@
-"""To be written."""
+"""WHERE a cell runs, and what is left behind: its identity, its directory, its record, and many of them in a row.
+
+Nothing here imports torch until a cell that needs it starts, so looking after a sweep is instant.
+"""
+
+from .cell import Cell
+from .execute import Outcome, execute
+from .sweep import run_sweep
+
+__all__ = ["Cell", "Outcome", "execute", "run_sweep"]

@@ -1,0 +1,48 @@
+# `make bench` and `make test` work on a fresh clone: both set up what they need first.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: setup setup-test bench test test-slow lint browser clean
+
+setup: $(VENV)/.installed
+setup-test: $(VENV)/.installed-test
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@echo 'installing PyTorch, timm and the rest into $(VENV); the first time takes some minutes'
+	$(VENV)/bin/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Nine mixers, two seeds, on images that come with scikit-learn; how fast each is; then the tables of what completed.
+bench: setup
+	@status=0; \
+	$(RUN) run.py experiment=digits || status=$$?; \
+	$(RUN) run.py experiment=digits task=speed task.warmup_seconds=0.5 task.seconds=1 || status=$$?; \
+	$(RUN) run.py task=table sweep=digits && exit $$status
+
+test: setup-test browser
+	$(RUN) -m pytest -n auto --durations=15
+
+test-slow: setup-test browser
+	$(RUN) -m pytest -n auto -m slow --durations=15
+
+lint: setup-test
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports
+
+# The report's test opens it in Chromium; Debian's package is taken where there is none.
+browser:
+	@command -v chromium > /dev/null || { \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		echo 'installing chromium for the report test'; \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,110 @@
+"""From what Hydra composed to a plain cell, with every check that can be made before anything is allocated."""
+
+import hashlib
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from launch import Cell
+
+# Which parts of a data set a task reads.
+DATA_OF_TASK = {"complexity": (), "speed": (), "train": ("train", "validation"), "evaluate": ("validation",)}
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be run; the message names the key, its value and what it may be."""
+
+
+def to_cell(config: DictConfig) -> Cell:
+    """The plain cell of a composed configuration (without its `hydra` node).
+
+    Raises:
+        ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
+    """
+    try:
+        plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        raise ConfigurationError(f"{error.full_key} has no value") from error
+    _check_choices(plain)
+    plain["mixer_source"] = _digest(plain["mixer_module"])
+    try:
+        _check_values(plain)
+        plain["data"]["num_classes"] = _count_classes(plain["data"])
+        _check_that_it_builds(plain)
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(str(error)) from error
+    return Cell(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Enums to their values, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _check_choices(config: Mapping[str, Any]) -> None:
+    """What the parts of a configuration ask of each other."""
+    from mixers import MIXERS
+
+    network, mixers, weights = config["network"], config["network"]["mixers"], config["weights"]
+    if network["name"] != "unified":
+        for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
+            if value is not None:
+                raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
+    else:
+        if (config["mixer"] is None) == (mixers is None):
+            raise ConfigurationError(
+                "network=unified needs either mixer=NAME or network.mixers=[four names, one a stage]; "
+                f"the mixers are {', '.join(sorted(MIXERS))}"
+            )
+        if config["scale"] is None:
+            raise ConfigurationError("network=unified needs scale=NAME, one of micro, tiny, small, base")
+    if config["task"]["name"] == "evaluate" and weights is None:
+        raise ConfigurationError("task=evaluate needs weights=PATH: a cell's directory or a .safetensors file")
+    if weights is not None and not Path(weights).exists():
+        raise ConfigurationError(f"weights={weights}: there is no such file or directory")
+
+
+def _digest(mixer_module: str | None) -> str | None:
+    """A user's file is part of what a result depends on: after an edit, the cell is another one."""
+    if mixer_module is None:
+        return None
+    return hashlib.sha256(Path(mixer_module).read_bytes()).hexdigest()[:12]
+
+
+def _count_classes(data: Mapping[str, Any]) -> int:
+    """What is configured, or the number of class folders."""
+    from training.data import count_classes
+    from training.settings import DataSettings
+
+    return count_classes(DataSettings(**data))
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    """Numbers that no network, data set, recipe or task can have are refused by these themselves."""
+    from analysis.settings import SpeedSettings
+    from training.data import check_data
+    from training.recipe import check_recipe
+    from training.settings import DataSettings, RecipeSettings
+
+    task = config["task"]["name"]
+    check_data(DataSettings(**config["data"]), splits=DATA_OF_TASK[task])
+    if task == "train":
+        check_recipe(RecipeSettings(**config["recipe"]))
+    if task == "speed":
+        SpeedSettings(**config["task"])
+
+
+def _check_that_it_builds(config: Mapping[str, Any]) -> None:
+    """Build the network on the meta device, where it costs no memory: what fails there would fail in the cell."""
+    from architectures import check_network
+    from launch.network import network_spec
+
+    check_network(network_spec(config))

@@ -1,0 +1,60 @@
+"""The config groups that are derived from code: one choice per registered mixer, one per task."""
+
+from dataclasses import field, make_dataclass
+from inspect import Parameter
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from analysis.settings import ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
+from training.settings import EvaluateSettings, TrainSettings
+
+from .schema import CellConfig, OverviewConfig
+
+CELL_TASKS = {
+    "complexity": ComplexitySettings,
+    "speed": SpeedSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+}
+# Tasks about everything there is, not about one cell.
+OVERVIEW_TASKS = {
+    "table": TableSettings,
+    "ledger": LedgerSettings,
+}
+
+
+def register_groups(mixer_module: str | None) -> None:
+    """Tell Hydra the typed root of a cell, the tasks, and every mixer with its options.
+
+    `mixer_module` is a user's file that registers mixers of its own; it is imported first. This imports torch.
+    """
+    from mixers import MIXERS, load_mixer_module, mixer_options
+
+    if mixer_module:
+        load_mixer_module(mixer_module)
+    store = ConfigStore.instance()
+    store.store(name="cell_schema", node=CellConfig)
+    for name, settings in CELL_TASKS.items():
+        store.store(group="task", name=name, node=settings)
+    for name in MIXERS:
+        store.store(group="mixer", name=name, node=_mixer_config(name, mixer_options(name)))
+
+
+def register_overview_groups() -> None:
+    """Tell Hydra the root and the tasks that have no cell. This imports no torch."""
+    store = ConfigStore.instance()
+    store.store(name="overview_schema", node=OverviewConfig)
+    for name, settings in OVERVIEW_TASKS.items():
+        store.store(group="task", name=name, node=settings)
+
+
+def _mixer_config(name: str, options: dict[str, Parameter]) -> type:
+    """A dataclass of the mixer's keyword-only options. Defaults stay in the mixer's signature: null means that default.
+
+    An option takes one value, or four (one a stage), or a cycle along the blocks, so its type is checked in
+    `conf.cells`, not here.
+    """
+    fields: list[Any] = [("name", str, name)]
+    fields += [(option, Any, field(default=None)) for option in options]
+    return make_dataclass(f"Mixer_{name}", fields)

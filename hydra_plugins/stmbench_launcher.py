@@ -1,0 +1,62 @@
+"""The launcher that Hydra finds under the name `stmbench`; it only hands a multirun's cells over to `launch`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from conf import ConfigurationError, to_cell
+from launch import Outcome, run_sweep
+
+
+class CellsFailed(CompactHydraException):
+    """Some cells of the sweep failed; their records say why."""
+
+
+class StmbenchLauncher(Launcher):
+    """Compose and check every cell before the first one starts, then run them where `platform` says."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        cells = []
+        for overrides in job_overrides:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            with open_dict(config):
+                config.pop("hydra")
+            try:
+                cells.append(to_cell(config))
+            except ConfigurationError as error:
+                raise CompactHydraException(f"cell {' '.join(overrides)}: {error}") from error
+        outcomes = {outcome.cell.directory: outcome for outcome in run_sweep(cells, rerun=self.config.rerun)}
+        return [
+            _job_return(overrides, outcomes[cell.directory])
+            for overrides, cell in zip(job_overrides, cells, strict=True)
+        ]
+
+
+def _job_return(overrides: Sequence[str], outcome: Outcome) -> JobReturn:
+    """Hydra's view of a cell. A sweeper (Optuna's, for example) sees the headline number, or the failure."""
+    result = JobReturn(overrides=overrides, working_dir=str(outcome.cell.directory), task_name=outcome.cell.name)
+    if outcome.status == "completed":
+        result.status = JobStatus.COMPLETED
+        result.return_value = outcome.record["results"].get("top1_percent")
+    else:
+        result.status = JobStatus.FAILED
+        result.return_value = CellsFailed(f"{outcome.cell.name}: {outcome.record['reason']}")
+    return result
+
+
+@dataclass
+class StmbenchLauncherConfig:
+    _target_: str = "hydra_plugins.stmbench_launcher.StmbenchLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stmbench", node=StmbenchLauncherConfig, provider="stmbench")

@@ -1,0 +1,98 @@
+"""One point of a sweep: its resolved configuration, what identifies its result, and where its files are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Keys of the configuration that a task's result depends on, besides the network itself. Where a cell runs, how it is
+# tracked and what else is in its sweep are not among them: the same result has the same identity everywhere.
+RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
+    "complexity": (),
+    # A speed belongs to the kind of device; the record's fingerprint tells machines apart.
+    "speed": ("precision", "device"),
+    "train": ("precision", "data", "recipe", "seed", "weights"),
+    "evaluate": ("precision", "data", "weights", "seed"),
+}
+NETWORK_KEYS = ("network", "mixer", "mixer_source", "scale")
+# Where data lies and how many processes read it change nothing in a result.
+PLACE_KEYS = ("root", "workers")
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that name what `config` computes: network, mixer, scale, data, recipe, task and seed."""
+    task = config["task"]["name"]
+    keys = (*NETWORK_KEYS, "task", *RESULT_KEYS[task])
+    defining = {key: config.get(key) for key in keys}
+    # The data set decides the size of the images and of the classifier for every task.
+    defining["images"] = {key: config["data"][key] for key in ("resolution", "num_classes")}
+    if "data" in RESULT_KEYS[task]:
+        defining["data"] = {key: value for key, value in config["data"].items() if key not in PLACE_KEYS}
+    if task == "evaluate":
+        # Only the parameters in the file matter for an evaluation, and the seed only when there is no file.
+        defining["seed"] = None if config["weights"] else config["seed"]
+    text = json.dumps(defining, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def display_name(config: Mapping[str, Any]) -> str:
+    """A short name for people, e.g. `halo-micro-digits-train-seed0`; the identity tells equal names apart."""
+    task = config["task"]["name"]
+    network = config["network"]
+    parts = [network["name"]] if network["name"] != "unified" else [_mixer_name(config), config["scale"]]
+    if "data" in RESULT_KEYS[task]:
+        parts.append(config["data"]["name"])
+    parts.append(task)
+    if "seed" in RESULT_KEYS[task]:
+        parts.append(f"seed{config['seed']}")
+    return "-".join(str(part) for part in parts)
+
+
+def _mixer_name(config: Mapping[str, Any]) -> str:
+    if config["network"].get("mixers"):
+        return "+".join(config["network"]["mixers"])
+    return config["mixer"]["name"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A plain, resolved configuration. `config` has the keys of `conf/cell.yaml`; see `conf.cells.to_cell`."""
+
+    config: Mapping[str, Any]
+
+    @cached_property
+    def id(self) -> str:
+        return identity(self.config)
+
+    @cached_property
+    def name(self) -> str:
+        return display_name(self.config)
+
+    @property
+    def task(self) -> str:
+        return self.config["task"]["name"]
+
+    @property
+    def directory(self) -> Path:
+        """ROOT/<sweep>/<name>-<id>: one folder a cell, the same one whenever it runs again."""
+        return Path(self.config["output"]) / self.config["sweep"] / f"{self.name}-{self.id}"
+
+    @property
+    def record_path(self) -> Path:
+        return self.directory / "record.json"
+
+    def write_config(self) -> None:
+        """Leave `config.yaml` in the cell's directory, so that the cell can be run again from this file alone."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(dict(self.config), sort_keys=False)
+        (self.directory / "config.yaml").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> "Cell":
+        """The cell whose `config.yaml` lies in `directory`."""
+        return cls(yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))

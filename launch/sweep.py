@@ -1,0 +1,66 @@
+"""Many cells, one after another, in this process: each ends in a record, whatever happens to the others."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from .cell import Cell
+from .execute import Outcome, execute
+
+STYLES = {"completed": "green", "failed": "bold red", "out_of_memory": "bold red", "preempted": "yellow"}
+
+
+def distinct(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without those that compute the same again (a complexity does not depend on the seed, for example)."""
+    return list({cell.directory: cell for cell in cells}.values())
+
+
+def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | None = None) -> list[Outcome]:
+    """Run `cells` here in order, skip those whose record says completed, and return the outcome of each distinct one.
+
+    A cell that fails does not stop the others. Every cell's `config.yaml` is written before the first one starts, so
+    that what remains of an interrupted sweep is known.
+    """
+    console = console or Console()
+    cells = distinct(cells)
+    for cell in cells:
+        cell.write_config()
+    outcomes: list[Outcome] = []
+    for number, cell in enumerate(cells, start=1):
+        position = f"[dim]{number:>{len(str(len(cells)))}}/{len(cells)}[/dim]"
+        outcome = execute(cell, rerun=rerun, show_progress=console.is_terminal)
+        outcomes.append(outcome)
+        console.print(f"{position} {cell.name}  {describe(outcome)}", highlight=False)
+    console.print(summary(outcomes), highlight=False)
+    return outcomes
+
+
+def describe(outcome: Outcome) -> str:
+    """One line for one cell: its state, its headline number, how long it took."""
+    record = outcome.record
+    if outcome.skipped:
+        return f"[dim]done before[/dim]  {headline(record['results'])}"
+    style = STYLES[outcome.status]
+    text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}  {record['seconds']:.1f} s"
+    if record["reason"]:
+        text += f"\n    {record['reason']}\n    see {outcome.cell.directory / 'record.json'}"
+    return text
+
+
+def headline(results: dict[str, float]) -> str:
+    parts = []
+    if "top1_percent" in results:
+        parts.append(f"top-1 {results['top1_percent']:.2f} %")
+    if "params" in results:
+        parts.append(f"{results['params'] / 1e6:.2f} M params")
+    if "macs" in results:
+        parts.append(f"{results['macs'] / 1e9:.3f} GMACs")
+    return ", ".join(parts)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """E.g. `36 cells: 27 completed, 8 done before, 1 failed`."""
+    counts = Counter("done before" if outcome.skipped else outcome.status for outcome in outcomes)
+    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
+    return f"{len(outcomes)} cell{'s' if len(outcomes) != 1 else ''}: {states or 'nothing to do'}"

@@ -1,0 +1,117 @@
+"""What each task does with a cell: build its network, hand it to training or analysis, return what the record keeps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis.complexity import Complexity
+from analysis.complexity import measure as measure_complexity
+from analysis.settings import SpeedSettings
+from analysis.speed import measure as measure_speed
+from architectures import NetworkSpec, build_network
+from mixers import load_mixer_module
+from training.evaluate import evaluate
+from training.settings import DataSettings, RecipeSettings
+from training.train import train
+from training.weights import load_weights
+
+from .cell import Cell
+from .network import network_spec
+from .tracking import OnEpoch
+
+Parts = dict[str, Any]
+
+
+def perform(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+    """Do the cell's task; the returned `results`, `rows` and `details` go into its record.
+
+    Raises: whatever the task raises; `launch.execute` turns that into the record's reason.
+    """
+    if cell.config["mixer_module"]:
+        load_mixer_module(cell.config["mixer_module"])
+    torch.manual_seed(cell.config["seed"])
+    return TASKS[cell.task](cell, on_epoch, show_progress)
+
+
+def device_of(config: Mapping[str, Any]) -> str:
+    """`auto` is the first GPU where there is one."""
+    if config["device"] != "auto":
+        return config["device"]
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe(spec: NetworkSpec) -> Complexity:
+    """Count the network that `spec` names, on the meta device: nothing is allocated."""
+    with torch.device("meta"):
+        network = build_network(spec)
+    return measure_complexity(network, resolution=spec.img_size, in_chans=spec.in_chans)
+
+
+def _totals(complexity: Complexity) -> dict[str, int]:
+    return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
+
+
+def _complexity(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+    complexity = describe(network_spec(cell.config))
+    return {"results": _totals(complexity), "details": asdict(complexity)}
+
+
+def _speed(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+    config, spec = cell.config, network_spec(cell.config)
+    settings = SpeedSettings(**config["task"])
+    rows = measure_speed(
+        lambda resolution: build_network(spec.at(resolution)),
+        replace(settings, resolutions=settings.resolutions or [config["data"]["resolution"]]),
+        precision=config["precision"],
+        device=device_of(config),
+        show_progress=show_progress,
+    )
+    return {"results": _totals(describe(spec)), "rows": rows}
+
+
+def _train(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+    config, spec = cell.config, network_spec(cell.config)
+    data, recipe = DataSettings(**config["data"]), RecipeSettings(**config["recipe"])
+    network = build_network(spec)
+    if config["weights"]:
+        load_weights(network, Path(config["weights"]))
+    results = train(
+        network,
+        data,
+        recipe,
+        directory=cell.directory,
+        seed=config["seed"],
+        precision=config["precision"],
+        device=device_of(config),
+        on_epoch=on_epoch,
+        show_progress=show_progress,
+    )
+    return {"results": _totals(describe(spec)) | results}
+
+
+def _evaluate(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+    config, spec = cell.config, network_spec(cell.config)
+    data = DataSettings(**config["data"])
+    network = build_network(spec)
+    if config["weights"]:
+        load_weights(network, Path(config["weights"]))
+    results = evaluate(
+        network,
+        data,
+        precision=config["precision"],
+        device=device_of(config),
+        batch_size=config["task"]["batch_size"],
+        show_progress=show_progress,
+    )
+    return {"results": _totals(describe(spec)) | results}
+
+
+TASKS: Mapping[str, Callable[[Cell, OnEpoch, bool], Parts]] = {
+    "complexity": _complexity,
+    "speed": _speed,
+    "train": _train,
+    "evaluate": _evaluate,
+}

@@ -1,0 +1,46 @@
+"""Compare spatial token mixers: `python run.py mixer=halo scale=tiny task=complexity`; `--help` lists all choices."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from conf import OVERVIEW_TASKS, ConfigurationError, register_groups, register_overview_groups, to_cell
+
+
+def run_cell(config: DictConfig) -> None:
+    """One cell, here (a multirun goes to hydra_plugins instead). Exit status: 1 if it failed, 2 if it cannot work."""
+    from launch import run_sweep
+
+    try:
+        cell = to_cell(config)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    [outcome] = run_sweep([cell], rerun=config.rerun)
+    sys.exit(0 if outcome.status == "completed" else 1)
+
+
+def run_overview(config: DictConfig) -> None:
+    from launch.overview import OVERVIEWS
+
+    OVERVIEWS[config.task.name](config)
+
+
+def main() -> None:
+    # Which groups exist is needed before Hydra reads the command line, so two keys are read from it here.
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    if given.get("task") in OVERVIEW_TASKS:
+        register_overview_groups()
+        command = hydra.main(config_path="conf", config_name="overview", version_base="1.3")(run_overview)
+    else:
+        register_groups(given.get("mixer_module"))
+        command = hydra.main(config_path="conf", config_name="cell", version_base="1.3")(run_cell)
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command continues where this one ended.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Every choice composes and builds on the meta device; every mistake is refused, naming the key and the choices."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from conf import ConfigurationError, register_groups, register_overview_groups, to_cell
+from mixers import MIXERS
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def hydra():
+    register_groups(mixer_module=None)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def cell(*overrides):
+    return to_cell(compose("cell", overrides=list(overrides)))
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("mixer", sorted(MIXERS))
+def test_every_mixer_composes(mixer):
+    config = cell(f"mixer={mixer}", "scale=micro", "data=digits", "task=complexity").config
+    assert config["mixer"]["name"] == mixer
+    assert config["scale"] == "micro"
+
+
+@pytest.mark.parametrize("network", [name for name in choices("network") if name != "unified"])
+def test_every_other_network_composes(network):
+    assert cell(f"network={network}", "task=complexity").config["network"]["name"] == network
+
+
+@pytest.mark.parametrize("data", choices("data"))
+@pytest.mark.parametrize("recipe", choices("recipe"))
+def test_every_data_set_and_recipe_composes(data, recipe, tmp_path):
+    (tmp_path / "train" / "one").mkdir(parents=True)
+    config = cell("mixer=identity", "scale=micro", f"data={data}", f"recipe={recipe}", f"data.root={tmp_path}").config
+    assert config["recipe"]["name"] == recipe
+    assert config["data"]["num_classes"] >= 1
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes_its_first_cell(experiment):
+    values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+    swept = values["hydra"]["sweeper"]["params"]
+    first = [f"{key}={str(value).split(',')[0]}" for key, value in swept.items()]
+    assert cell(f"experiment={experiment}", *first).config["sweep"] == values["sweep"]
+
+
+def test_the_resolved_configuration_is_plain_and_complete():
+    config = cell("mixer=halo", "scale=tiny", "task=train", "data=digits", "recipe=short", "seed=3").config
+    assert config["seed"] == 3
+    assert config["precision"] == "fp32"
+    assert config["recipe"]["drop_path_rate"] is None or isinstance(config["recipe"]["drop_path_rate"], float)
+    assert yaml.safe_load(yaml.safe_dump(dict(config))) == config
+
+
+def test_values_by_stage_and_by_block():
+    assert cell("mixer=sra", "scale=micro", "mixer.sr_ratio=[4,2,1,1]").config["mixer"]["sr_ratio"] == [4, 2, 1, 1]
+    assert cell("mixer=shifted_window", "scale=micro", "mixer.shift_size=[0]").config["mixer"]["shift_size"] == [0]
+    stages = cell("network.mixers=[halo,halo,dcnv3,global_attention]", "scale=micro")
+    assert stages.name.startswith("halo+halo+dcnv3+global_attention-micro")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["mixer=hallo", "scale=micro"], ["hallo", "halo", "shifted_window"]),
+        (["scale=micro"], ["mixer", "halo", "dcnv3"]),
+        (["mixer=halo"], ["scale", "micro", "base"]),
+        (["mixer=halo", "scale=huge"], ["scale", "huge", "micro"]),
+        (["mixer=halo", "scale=micro", "mixer.blocksize=7"], ["blocksize"]),
+        (["mixer=halo", "scale=micro", "mixer.block_size=seven"], ["block_size", "seven", "int"]),
+        (["mixer=halo", "scale=micro", "mixer.block_size=0"], ["block_size", "0"]),
+        (["mixer=halo", "scale=micro", "mixer.num_heads=3"], ["num_heads", "3"]),
+        (["mixer=sra", "scale=micro", "mixer.sr_ratio=[4,2]"], ["sr_ratio", "four"]),
+        (["network.mixers=[halo,halo]", "scale=micro"], ["mixers", "four"]),
+        (["network.mixers=[halo,halo,sra,sroa]", "scale=micro"], ["sroa", "sra"]),
+        (["mixer=halo", "network.mixers=[halo,halo,sra,sra]", "scale=micro"], ["mixer", "either"]),
+        (["mixer=halo", "scale=micro", "seed=one"], ["seed", "one"]),
+        (["mixer=halo", "scale=micro", "sead=1"], ["sead"]),
+        (["mixer=halo", "scale=micro", "precision=fp8"], ["precision", "fp8", "bf16"]),
+        (["mixer=halo", "scale=micro", "recipe.learning_rate=fast"], ["learning_rate", "fast"]),
+        (["mixer=halo", "scale=micro", "recipe=nope"], ["nope", "short"]),
+        (["mixer=halo", "scale=micro", "data=nope"], ["nope", "digits"]),
+        (["mixer=halo", "scale=micro", "task=evaluate"], ["weights"]),
+        (["mixer=halo", "scale=micro", "task=evaluate", "weights=/nowhere"], ["weights", "/nowhere"]),
+        (["mixer=halo", "scale=micro", "network.options.layer_scale=1"], ["layer_scale"]),
+        (["mixer=halo", "scale=micro", "task=train", "recipe.epochs=0"], ["epochs", "0"]),
+        (["mixer=halo", "scale=micro", "task=speed", "task.batch_sizes=[0]"], ["batch_sizes", "0"]),
+        (["mixer=halo", "scale=micro", "data.resolution=0"], ["resolution", "0"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_on_the_command_line_is_refused(overrides, named):
+    with pytest.raises((HydraException, OmegaConfBaseException, ConfigurationError)) as refusal:
+        cell(*overrides)
+    message = f"{refusal.value} {refusal.value.__cause__}"
+    assert all(word in message for word in named), message
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("scael: micro", ["scael"]),
+        ("seed: one", ["seed"]),
+        ("recipe: {epoch: 3}", ["epoch"]),
+        ("mixer: {blok_size: 3}", ["blok_size"]),
+        ("mixer: {block_size: 0}", ["block_size", "0"]),
+        ("defaults: [{override /mixer: hallo}]", ["hallo", "halo"]),
+    ],
+)
+def test_a_mistake_in_an_experiment_file_is_refused(text, named, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        search = f"hydra.searchpath=[file://{tmp_path}]"
+        with pytest.raises((HydraException, OmegaConfBaseException, ConfigurationError)) as refusal:
+            cell("experiment=mine", "mixer=halo", "scale=micro", search) if "defaults" not in text else cell(
+                "experiment=mine", "scale=micro", search
+            )
+    message = f"{refusal.value} {refusal.value.__cause__}"
+    assert all(word in message for word in named), message
+
+
+def test_overviews_compose_without_a_network():
+    register_overview_groups()
+    config = compose("overview", overrides=["task=table", "sweep=digits"])
+    assert config.task.name == "table"
+    with pytest.raises(HydraException):
+        compose("overview", overrides=["task=table", "mixer=halo"])

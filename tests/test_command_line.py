@@ -1,0 +1,133 @@
+"""The commands of the README, as a new user types them, from a folder of their own."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Small enough for a test: few steps of a small network on digits.
+QUICK = ["data=digits", "recipe=short", "recipe.epochs=1", "recipe.batch_size=256", "tracking.mode=disabled"]
+
+
+def command(*arguments, cwd, program="run.py"):
+    start = [ROOT / "run.py"] if program == "run.py" else ["-m", program]
+    return subprocess.run([sys.executable, *start, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def records(folder):
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/*/record.json"))]
+
+
+@pytest.fixture
+def my_mixer(tmp_path):
+    """The mixer that the README shows, word for word."""
+    block = re.search(r"```python\n(# my_mixer\.py.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "my_mixer.py"
+    path.write_text(block.group(1))
+    return path
+
+
+def test_help_lists_every_group_and_its_choices(tmp_path):
+    printed = command("--help", cwd=tmp_path).stdout
+    for group, choice in (
+        ("mixer", "inhomogeneous_dynamic_depthwise_conv"),
+        ("network", "contnet_medium"),
+        ("data", "fashion_mnist"),
+        ("recipe", "unified_attention"),
+        ("task", "evaluate"),
+        ("platform", "here"),
+        ("experiment", "digits"),
+    ):
+        line = next(line for line in printed.splitlines() if line.startswith(f"{group}:"))
+        assert choice in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_complexities_prints_one_table_of_all_cells(tmp_path):
+    done = command("-m", "mixer=halo,dcnv3", "scale=micro,tiny", "task=complexity", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path)
+    assert {(record["config"]["mixer"]["name"], record["config"]["scale"]) for record in found} == {
+        (mixer, scale) for mixer in ("halo", "dcnv3") for scale in ("micro", "tiny")
+    }
+    params = {record["name"]: record["results"]["params"] for record in found}
+    assert params["halo-micro-complexity"] == 4_389_672
+    assert params["dcnv3-tiny-complexity"] == 29_933_272
+    rows = [line for line in done.stdout.splitlines() if re.search(r"(halo|dcnv3).*(micro|tiny).*\d\.\d", line)]
+    assert len(rows) >= 4
+    again = command("-m", "mixer=halo,dcnv3", "scale=micro,tiny", "task=complexity", cwd=tmp_path)
+    assert "4 done before" in again.stdout
+
+
+def test_a_mixer_of_ones_own_is_trained_and_stands_in_the_table(tmp_path, my_mixer):
+    mine = [f"mixer_module={my_mixer}", "mixer=shift", "scale=micro", "sweep=mine"]
+    assert command(*mine, "task=complexity", cwd=tmp_path).returncode == 0
+    done = command(*mine, "task=train", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    by_task = {record["task"]: record for record in records(tmp_path)}
+    budget = 4_389_672
+    assert abs(by_task["complexity"]["results"]["params"] / budget - 1) < 0.02
+    assert 0 <= by_task["train"]["results"]["top1_percent"] <= 100
+    table = command("task=table", "sweep=mine", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    [csv_file] = tmp_path.glob("runs/mine/tables/*.csv")
+    assert any("shift" in row.values() for row in csv.DictReader(csv_file.open()))
+    # An edit of the file is another mixer: its cells are not taken for done.
+    my_mixer.write_text(my_mixer.read_text().replace("distance: int = 1", "distance: int = 2"))
+    command(*mine, "task=complexity", cwd=tmp_path)
+    assert sum(record["task"] == "complexity" for record in records(tmp_path)) == 2
+
+
+def test_a_trained_cell_is_evaluated_from_its_directory(tmp_path):
+    cell = ["mixer=pooling", "scale=micro", *QUICK]
+    assert command(*cell, "task=train", cwd=tmp_path).returncode == 0
+    [trained] = records(tmp_path)
+    [directory] = tmp_path.glob("runs/default/*")
+    assert (directory / "checkpoints" / "best.safetensors").is_file()
+    assert len((directory / "metrics.jsonl").read_text().splitlines()) == 1
+    done = command(*cell, "task=evaluate", f"weights={directory}", "sweep=evaluations", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [evaluated] = [record for record in records(tmp_path) if record["task"] == "evaluate"]
+    assert evaluated["results"]["top1_percent"] == pytest.approx(trained["results"]["top1_percent"])
+
+
+def test_a_sweep_with_a_failing_cell_finishes_and_exits_with_1(tmp_path):
+    """A learning rate that overflows is found by the cell itself, not beforehand."""
+    done = command(
+        "-m", "mixer=identity", "scale=micro", "task=train", "sweep=mixed", *QUICK,
+        "recipe.clip_gradient_norm=null", "recipe.warmup_epochs=0", "recipe.learning_rate=1e-3,1e30",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert sorted(record["status"] for record in records(tmp_path)) == ["completed", "failed"]
+    failed = next(record for record in records(tmp_path) if record["status"] == "failed")
+    assert "loss" in failed["reason"]
+    assert failed["reason"].split(": ", 1)[1][:20] in done.stdout.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    status = command("status", "mixed", cwd=tmp_path, program="launch")
+    assert status.returncode == 1
+    assert "failed" in status.stdout
+
+
+def test_a_mistake_in_any_cell_is_found_before_the_first_one_starts(tmp_path):
+    done = command("-m", "mixer=halo", "scale=micro", "task=complexity", "mixer.block_size=7,0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "block_size" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not records(tmp_path)
+    single = command("mixer=halo", "scale=micro", "task=complexity", "mixer.num_heads=3", cwd=tmp_path)
+    assert single.returncode == 2
+    assert "num_heads" in single.stderr
+    assert "Traceback" not in single.stderr
+
+
+def test_a_table_without_records_says_so(tmp_path):
+    done = command("task=table", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "runs" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
