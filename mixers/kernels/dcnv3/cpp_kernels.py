@@ -18,12 +18,21 @@ _OPTIONS = (
 )
 
 
-@functools.cache
-def prepare() -> None:
+def build() -> Path:
+    """Compiles the library, or finds it compiled.
+
+    Raises:
+        MissingImplementationError: there is no C++ compiler, or it fails.
+    """
     compiler = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
     if compiler is None:
         raise MissingImplementationError("no C++ compiler is on the path; install g++ or clang++")
-    torch.ops.load_library(compiled(Path(__file__).with_name("dcnv3.cpp"), (compiler, *_OPTIONS)))
+    return compiled(Path(__file__).with_name("dcnv3.cpp"), (compiler, *_OPTIONS))
+
+
+@functools.cache
+def prepare() -> None:
+    torch.ops.load_library(build())
 
 
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
