@@ -5,16 +5,16 @@ epoch depends on, weights included, so that one rename makes an epoch final; the
 one is damaged. There is no random state in it: see `training.seeds`.
 """
 
+import io
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 KEPT_STATES = 2
@@ -23,36 +23,41 @@ STATE_FILES = "trainer_epoch_*.pt"
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; when the block succeeds, what was written there is on the disk and called `path`.
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces `path`. At any moment it is absent, as before, or complete and on the disk, even across a power cut.
 
-    At any moment `path` is absent, as before, or complete, even across a power cut.
+    Raises OSError, e.g. on a full disk; `path` is then as before.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield temporary
-        _flush_to_disk(temporary)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-        _flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """All parameters and persistent buffers as safetensors, on the CPU."""
+    """All parameters and persistent buffers as safetensors."""
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()
     }
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary)
+    write_whole(path, safetensors.torch.save(tensors))
 
 
 def save_state(folder: Path, epochs_done: int, state: Mapping[str, Any]) -> None:
     """Makes `epochs_done` final: after this call the run continues behind it."""
-    with written_whole(folder / STATE_FILES.replace("*", f"{epochs_done:04d}")) as temporary:
-        torch.save(state, temporary)
+    content = io.BytesIO()  # written straight to a full disk, torch.save raises an error that does not say so
+    torch.save(state, content)
+    write_whole(folder / STATE_FILES.replace("*", f"{epochs_done:04d}"), content.getvalue())
     for outdated in sorted(folder.glob(STATE_FILES))[:-KEPT_STATES]:
         outdated.unlink()
 
@@ -73,11 +78,3 @@ def newest_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
             continue
         return torch.load(path, map_location=device, weights_only=True)
     return None
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Refuses an impossible recipe before anything is built."""
 
 import torch
-from timm.data import create_transform
+from timm.data import rand_augment_transform
 from timm.optim import list_optimizers
 
 from .optimizer import build_optimizer
@@ -42,9 +42,12 @@ def check_recipe(recipe: RecipeSettings) -> None:
     _require(recipe, "schedule", recipe.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
     _require(recipe, "optimizer", recipe.optimizer in list_optimizers(), f"choose from {', '.join(list_optimizers())}")
     try:
-        create_transform(is_training=True, auto_augment=recipe.random_augment)
+        if recipe.random_augment is not None:
+            rand_augment_transform(recipe.random_augment)
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"recipe.random_augment={recipe.random_augment!r}: timm does not read it ({error})") from error
+        raise ValueError(
+            f"recipe.random_augment={recipe.random_augment!r}: not timm's notation, e.g. rand-m9-mstd0.5-inc1"
+        ) from error
     try:
         build_optimizer(torch.nn.Linear(1, 1), recipe)
     except (TypeError, ValueError) as error:

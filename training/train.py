@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .augmentation import TrainingAugmentation
-from .checkpoint import newest_state, save_state, save_weights, written_whole
+from .checkpoint import newest_state, save_state, save_weights, write_whole
 from .data import Batches, check_data, count_classes, training_batches, validation_batches
 from .evaluate import NonFiniteLossError, validate
 from .learner import Learner
@@ -197,8 +197,7 @@ def defining_settings(data: DataSettings, recipe: RecipeSettings, seed: int, pre
 
 def write_metrics(path: Path, history: list[Row]) -> None:
     """One JSON object a line, one line an epoch."""
-    with written_whole(path) as temporary:
-        temporary.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in history))
+    write_whole(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in history).encode())
 
 
 def best_row(history: list[Row]) -> Row:

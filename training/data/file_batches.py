@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..seeds import IMAGE, SHUFFLE, generator, seed_global_generators
 from ..settings import DataSettings, RecipeSettings
 from .images import ImageFiles, StoredImages
+from .random_augment import allow_posterizing_to_black
 
 EpochAndIndex = tuple[int, int]
 
@@ -41,6 +42,7 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
                 auto_augment=recipe.random_augment,
                 **common,
             )
+            allow_posterizing_to_black(self.transform)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,0 +1,71 @@
+"""Scores against counting by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.training.examples import small_digits, tiny_network
+from training.data import digits
+from training.evaluate import NonFiniteLossError, evaluate, validate
+
+OPTIONS = {"precision": "fp32", "device": "cpu", "batch_size": 100, "show_progress": False}
+
+
+def test_scores_are_those_counted_by_hand():
+    network = tiny_network()
+    data = small_digits()
+    scores = evaluate(network, data, **OPTIONS)
+    images = digits.load(data, "validation")
+    mean, std = torch.tensor(data.mean)[:, None, None], torch.tensor(data.std)[:, None, None]
+    with torch.no_grad():
+        logits = network((images.pixels.float() / 255 - mean) / std)
+    order = logits.argsort(dim=1, descending=True)
+    assert scores["validation_images"] == 355
+    assert scores["top1_percent"] == pytest.approx(100 * (order[:, 0] == images.labels).float().mean().item())
+    right5 = sum(int(label) in best[:5].tolist() for best, label in zip(order, images.labels, strict=True))
+    assert scores["top5_percent"] == pytest.approx(100 * right5 / 355)
+    assert scores["validation_loss"] == pytest.approx(F.cross_entropy(logits, images.labels).item(), rel=1e-5)
+
+
+def test_the_batch_size_does_not_change_the_result():
+    whole = evaluate(tiny_network(), small_digits(), **OPTIONS | {"batch_size": 355})
+    small = evaluate(tiny_network(), small_digits(), **OPTIONS | {"batch_size": 7})
+    assert whole["top1_percent"] == small["top1_percent"]
+    assert whole["validation_loss"] == pytest.approx(small["validation_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_really_computes_in_it(precision):
+    seen = []
+    network = tiny_network()
+    network.convolution.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    scores = evaluate(network, small_digits(), **OPTIONS | {"precision": precision})
+    assert set(seen) == {{"bf16": torch.bfloat16, "fp16": torch.float16}[precision]}
+    assert 0 <= scores["top1_percent"] <= 100
+
+
+def test_with_fewer_than_five_classes_every_guess_is_among_five():
+    class ThreeClasses:
+        def __len__(self):
+            return 1
+
+        def epoch(self, epoch):
+            yield torch.zeros(9, 3, 8, 8), torch.arange(9) % 3
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    assert validate(network, ThreeClasses(), lambda pixels: pixels, "fp32")["top5_percent"] == 100
+
+
+def test_answers_that_are_not_finite_are_an_error():
+    class Broken(nn.Module):
+        def forward(self, images):
+            return images.new_full((len(images), 10), float("nan"))
+
+    with pytest.raises(NonFiniteLossError, match="not finite"):
+        evaluate(Broken(), small_digits(), **OPTIONS)
+
+
+def test_an_unknown_precision_names_the_choices():
+    with pytest.raises(ValueError, match=r"precision='fp8'.*fp32, bf16, fp16"):
+        evaluate(tiny_network(), small_digits(), **OPTIONS | {"precision": "fp8"})

@@ -1,0 +1,287 @@
+"""The loop on real images: it learns, repeats itself, continues where it was killed, and says what went wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from tests.training.examples import brief, recipe_settings, small_digits, tiny_network
+from training.evaluate import NonFiniteLossError, evaluate
+from training.learner import Learner, mean_loss
+from training.train import train
+from training.weights import load_weights
+
+CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).parents[2]
+TIMINGS = ("train_seconds", "validation_seconds", "images_per_second", "data_wait_percent")
+# Everything that draws random numbers or keeps state is switched on.
+EVERYTHING = {
+    "epochs": 3,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "mix_probability": 0.8,
+    "cutmix_share": 0.5,
+    "random_erasing": 0.3,
+}
+EVERYTHING |= {"ema_decay": 0.9, "accumulation": 2}
+
+
+class KilledError(Exception):
+    pass
+
+
+def run(directory, recipe, *, network=None, data=None, seed=0, kill_after=None, precision="fp32"):
+    def stop(row):
+        if row["epoch"] == kill_after:
+            raise KilledError
+
+    return train(
+        network or tiny_network(),
+        data or small_digits(),
+        recipe,
+        directory=directory,
+        seed=seed,
+        precision=precision,
+        device="cpu",
+        on_epoch=stop,
+        show_progress=False,
+    )
+
+
+def rows(directory):
+    """metrics.jsonl without what the clock says."""
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in lines]
+
+
+def weights(directory, name="last"):
+    return load_file(directory / "checkpoints" / f"{name}.safetensors")
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_learns_digits_and_leaves_what_it_promises(tmp_path):
+    recipe = recipe_settings(epochs=4, learning_rate=0.01)
+    seen = []
+    network = tiny_network()
+    scores = train(
+        network,
+        small_digits(),
+        recipe,
+        directory=tmp_path,
+        seed=0,
+        precision="fp32",
+        device="cpu",
+        on_epoch=seen.append,
+        show_progress=False,
+    )
+    assert scores["top1_percent"] > 85
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == seen
+    assert [row["epoch"] for row in lines] == [1, 2, 3, 4]
+    for row in lines:
+        assert row["train_images"] == 22 * 64
+        assert row["images_per_second"] == pytest.approx(22 * 64 / row["train_seconds"])
+        assert 0 <= row["data_wait_percent"] <= 100
+        assert row["top1_percent"] <= row["top5_percent"] <= 100
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    best = max(lines, key=lambda row: row["top1_percent"])
+    assert (scores["best_top1_percent"], scores["best_epoch"]) == (best["top1_percent"], best["epoch"])
+    assert {name: scores[name] for name in ("top1_percent", "top5_percent", "train_loss", "validation_loss")} == {
+        name: lines[-1][name] for name in ("top1_percent", "top5_percent", "train_loss", "validation_loss")
+    }
+    assert scores["train_images_per_second"] == pytest.approx(4 * 22 * 64 / sum(row["train_seconds"] for row in lines))
+    fresh = tiny_network(seed=9)
+    load_weights(fresh, tmp_path)
+    again = evaluate(fresh, small_digits(), precision="fp32", device="cpu", batch_size=64, show_progress=False)
+    assert again["top1_percent"] == scores["top1_percent"]
+    load_weights(fresh, tmp_path / "checkpoints" / "best")
+    again = evaluate(fresh, small_digits(), precision="fp32", device="cpu", batch_size=64, show_progress=False)
+    assert again["top1_percent"] == scores["best_top1_percent"]
+
+
+def test_the_seed_decides_everything(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.rand(seed + len(name))  # whatever was drawn before must not matter
+        run(tmp_path / name, brief(**EVERYTHING), seed=seed)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b") != rows(tmp_path / "c")
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("changes", [EVERYTHING, {"epochs": 3, "random_augment": "rand-m9-mstd0.5-inc1"}])
+def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path, changes):
+    recipe = brief(**changes)
+    straight = run(tmp_path / "straight", recipe)
+    for epoch in (1, 2):
+        with pytest.raises(KilledError):
+            run(tmp_path / "killed", recipe, network=tiny_network(seed=epoch - 1), kill_after=epoch)
+    continued = run(tmp_path / "killed", recipe, network=tiny_network(seed=7))
+    assert continued["top1_percent"] == straight["top1_percent"]
+    assert rows(tmp_path / "killed") == rows(tmp_path / "straight")
+    for name in ("last", "best") + (("last_ema",) if recipe.ema_decay else ()):
+        assert equal(weights(tmp_path / "killed", name), weights(tmp_path / "straight", name)), name
+
+
+def test_sigkill_at_any_moment_changes_nothing(tmp_path):
+    code = (
+        "import pathlib, sys; from tests.training.test_train import *;"
+        "run(pathlib.Path(sys.argv[1]), brief(**EVERYTHING | {'epochs': 400}))"
+    )
+    victim = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], cwd=REPOSITORY)
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    while victim.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+        time.sleep(0.003)
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    reached = len(metrics.read_text().splitlines())
+    recipe = brief(**EVERYTHING | {"epochs": 400})
+    for name in ("killed", "straight"):
+        with pytest.raises(KilledError):
+            run(tmp_path / name, recipe, kill_after=reached + 3)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "straight")
+    assert equal(weights(tmp_path / "killed"), weights(tmp_path / "straight"))
+
+
+def test_a_damaged_last_state_costs_one_epoch_only(tmp_path, caplog):
+    recipe = brief(**EVERYTHING)
+    run(tmp_path / "straight", recipe)
+    with pytest.raises(KilledError):
+        run(tmp_path / "damaged", recipe, kill_after=2)
+    state = tmp_path / "damaged" / "checkpoints" / "trainer_epoch_0002.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+    run(tmp_path / "damaged", recipe)
+    assert "trainer_epoch_0002.pt is damaged" in caplog.text
+    assert rows(tmp_path / "damaged") == rows(tmp_path / "straight")
+
+
+def test_a_finished_run_is_not_repeated(tmp_path):
+    first = run(tmp_path, brief())
+    before = (tmp_path / "metrics.jsonl").read_text()
+    network = tiny_network(seed=3)
+    assert run(tmp_path, brief(), network=network) == first
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert equal(network.state_dict(), weights(tmp_path))
+
+
+def test_another_runs_directory_is_refused(tmp_path):
+    run(tmp_path, brief())
+    with pytest.raises(ValueError, match=r"holds a run with recipe.epochs=2, not 3: use another directory"):
+        run(tmp_path, brief(epochs=3))
+    with pytest.raises(ValueError, match=r"holds a run with seed=0, not 1"):
+        run(tmp_path, brief(), seed=1)
+    with pytest.raises(ValueError, match=r"holds a run of another network"):
+        run(tmp_path, brief(), network=nn.Sequential(nn.Flatten(), nn.Linear(192, 10)))
+    assert run(tmp_path, brief(), data=small_digits(root="/elsewhere", workers=1))["epochs"] == 2
+
+
+class LosesItself(nn.Module):
+    """Answers NaN from a given step on."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.inner = tiny_network()
+        self.left = at
+
+    def forward(self, images):
+        self.left -= self.training
+        return self.inner(images) * (float("nan") if self.left < 0 else 1.0)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_epochs_before(tmp_path):
+    with pytest.raises(NonFiniteLossError, match=r"became nan at step 4 \(epoch 2, step 2 of 3\)"):
+        run(tmp_path, brief(), network=LosesItself(at=4))
+    assert [row["epoch"] for row in rows(tmp_path)] == [1]
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = tiny_network(0), tiny_network(1)
+
+    def forward(self, images):
+        first, second = self.first(images), self.second(images)
+        return (first, second) if self.training else first + second
+
+
+def test_two_answers_are_trained_on_the_mean_of_their_losses(tmp_path):
+    torch.manual_seed(0)
+    answers, labels = (torch.randn(6, 10), torch.randn(6, 10)), torch.arange(6)
+    expected = sum(nn.functional.cross_entropy(answer, labels) for answer in answers) / 2
+    assert mean_loss(answers, labels, 0.0) == pytest.approx(expected.item())
+    assert run(tmp_path, brief(), network=TwoHeads())["epochs"] == 2
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_accumulation_gives_the_gradient_of_the_whole_batch(parts):
+    images, labels = torch.randn(20, 3, 8, 8), torch.arange(20) % 10
+    learners = [
+        Learner(
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 10)),
+            recipe_settings(batch_size=20, accumulation=accumulation, optimizer="sgd", optimizer_options={}),
+            precision="fp32",
+            device=CPU,
+        )
+        for accumulation in (1, parts)
+    ]
+    learners[1].network.load_state_dict(learners[0].network.state_dict())
+    losses = [learner.step(images, labels, 0.1, 0.1) for learner in learners]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
+    for one, other in zip(*(learner.network.parameters() for learner in learners), strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_gradients_are_clipped_to_the_norm():
+    recipe = recipe_settings(
+        clip_gradient_norm=0.01, optimizer="momentum", optimizer_options={"momentum": 0.0}, weight_decay=0.0
+    )
+    network = tiny_network()
+    learner = Learner(network, recipe, precision="fp32", device=CPU)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    learner.step(torch.randn(8, 3, 8, 8), torch.arange(8), 1.0, 0.0)
+    moved = torch.cat([(new - old).flatten() for new, old in zip(network.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_moving_average_is_one():
+    network = tiny_network()
+    learner = Learner(network, recipe_settings(ema_decay=0.75), precision="fp32", device=CPU)
+    expected = network.head.weight.detach().clone()
+    for _ in range(3):
+        learner.step(torch.randn(8, 3, 8, 8), torch.arange(8), 0.01, 0.0)
+        expected = 0.75 * expected + 0.25 * network.head.weight.detach()
+    assert torch.allclose(learner.average.module.head.weight, expected, atol=1e-6)
+    assert int(learner.average.module.norm.num_batches_tracked) == int(network.norm.num_batches_tracked) == 3
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_trains_float32_weights_and_continues(tmp_path, precision):
+    seen = set()
+    network = tiny_network()
+    network.convolution.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    recipe = brief(epochs=3, learning_rate=0.01)
+    with pytest.raises(KilledError):
+        run(tmp_path, recipe, network=network, precision=precision, kill_after=1)
+    scores = run(tmp_path, recipe, network=network, precision=precision)
+    assert seen == {{"bf16": torch.bfloat16, "fp16": torch.float16}[precision]}
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert scores["top1_percent"] > 30
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path):
+    for changes, words in (({"recipe": brief(epochs=0)}, "recipe.epochs=0"), ({"precision": "fp8"}, "precision='fp8'")):
+        with pytest.raises(ValueError, match=words):
+            run(tmp_path / "run", **{"recipe": brief()} | changes)
+    with pytest.raises(ValueError, match=r"data.source='none'"):
+        run(tmp_path / "run", brief(), data=small_digits(source="none"))
+    assert not os.path.exists(tmp_path / "run")
