@@ -22,11 +22,13 @@ map from it and `forward_head` what to do with it (two branches, two heads: over
 `registry.register_networks` then gives the family its names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from .channels_last import channels_first
@@ -40,11 +42,29 @@ class Blocks(nn.Sequential):
 
     def forward(self, x: Any) -> Any:
         for block in self:
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = run_again_in_backward(block, x) if self.grad_checkpointing and torch.is_grad_enabled() else block(x)
         return x
+
+
+def run_again_in_backward(block: nn.Module, x: Any) -> Any:
+    """`block(x)`, keeping nothing for backward but x; batch norms count the batch once all the same."""
+    if torch.compiler.is_compiling():  # The compiler does not repeat what a block writes.
+        return checkpoint(block, x, use_reentrant=False)
+    return checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), uncounted(block)))
+
+
+@contextmanager
+def uncounted(block: nn.Module) -> Iterator[None]:
+    """Batch norms inside use the batch's statistics without adding them to their running ones."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    states = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, state in zip(norms, states, strict=True):
+            norm.momentum, norm.num_batches_tracked = state
 
 
 class Backbone(nn.Module):
