@@ -1,6 +1,7 @@
 """Compare spatial token mixers: `python run.py mixer=halo scale=tiny task=complexity`; `--help` lists all choices."""
 
 import sys
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -22,9 +23,12 @@ def run_cell(config: DictConfig) -> None:
 
 
 def run_overview(config: DictConfig) -> None:
-    from launch.overview import OVERVIEWS
+    from launch.overview import ledger, table
 
-    OVERVIEWS[config.task.name](config)
+    destination = Path(config.task.destination) if config.task.destination else None
+    if config.task.name == "ledger":
+        sys.exit(ledger(destination))
+    sys.exit(table(Path(config.output), config.sweep, destination))
 
 
 def main() -> None:
@@ -34,7 +38,11 @@ def main() -> None:
         register_overview_groups()
         command = hydra.main(config_path="conf", config_name="overview", version_base="1.3")(run_overview)
     else:
-        register_groups(given.get("mixer_module"))
+        try:
+            register_groups(given.get("mixer_module"))
+        except (FileNotFoundError, ValueError) as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
         command = hydra.main(config_path="conf", config_name="cell", version_base="1.3")(run_cell)
     try:
         command()

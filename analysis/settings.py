@@ -81,6 +81,17 @@ class SpeedSettings:
     max_steps: int = 1000
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule, for what cannot be timed."""
+        for key in ("modes", "compiled", "batch_sizes"):
+            if not getattr(self, key):
+                raise ValueError(f"task.{key}=[]: give at least one value")
+        for key in ("batch_sizes", "resolutions"):
+            if any(value < 1 for value in getattr(self, key)):
+                raise ValueError(f"task.{key}={list(getattr(self, key))}: each must be at least 1")
+        if self.seconds <= 0 or self.warmup_seconds < 0:
+            raise ValueError(f"task.seconds={self.seconds}, task.warmup_seconds={self.warmup_seconds}: must be positive")
+
 
 @dataclass
 class TableSettings:

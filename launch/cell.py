@@ -43,8 +43,9 @@ def identity(config: Mapping[str, Any]) -> str:
 def display_name(config: Mapping[str, Any]) -> str:
     """A short name for people, e.g. `halo-micro-digits-train-seed0`; the identity tells equal names apart."""
     task = config["task"]["name"]
-    network = config["network"]
-    parts = [network["name"]] if network["name"] != "unified" else [_mixer_name(config), config["scale"]]
+    parts = [network_label(config)]
+    if config["network"]["name"] == "unified":
+        parts.append(config["scale"])
     if "data" in RESULT_KEYS[task]:
         parts.append(config["data"]["name"])
     parts.append(task)
@@ -53,10 +54,12 @@ def display_name(config: Mapping[str, Any]) -> str:
     return "-".join(str(part) for part in parts)
 
 
-def _mixer_name(config: Mapping[str, Any]) -> str:
-    if config["network"].get("mixers"):
-        return "+".join(config["network"]["mixers"])
-    return config["mixer"]["name"]
+def network_label(config: Mapping[str, Any]) -> str:
+    """The mixer of a unified network, or its four mixers, or another network's own name."""
+    network = config["network"]
+    if network["name"] != "unified":
+        return network["name"]
+    return "+".join(network["mixers"]) if network["mixers"] else config["mixer"]["name"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Cell:
     @cached_property
     def name(self) -> str:
         return display_name(self.config)
+
+    @property
+    def label(self) -> str:
+        return network_label(self.config)
 
     @property
     def task(self) -> str:

@@ -1,21 +1,37 @@
-"""The tasks about all cells at once: what `task=table` and `task=ledger` do."""
+"""The tasks about all cells at once: what `task=table` and `task=ledger` do. Each returns the exit status."""
 
-from collections.abc import Callable, Mapping
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 
-def table(root: str, sweep: str | None, destination: str | None) -> None:
-    """Write every table and the report of the records under `root`, and print the comparison."""
+def table(root: Path, sweep: str | None, destination: Path | None) -> int:
+    """Write the tables and the report of the records under `root`, of one sweep or all, and print the comparison."""
+    from analysis.comparison import NoRecordsError
     from analysis.report import write_report
     from analysis.table import write_tables
 
-    folder = Path(destination) if destination else Path(root) / (sweep or "") / "tables"
+    folder = destination or root / (sweep or "") / "tables"
     console = Console()
-    paths = [*write_tables(Path(root), folder, sweep=sweep, console=console), write_report(Path(root), folder, sweep)]
+    try:
+        paths = [*write_tables(root, folder, sweep, console), *write_report(root, folder, sweep)]
+    except NoRecordsError as error:
+        print(error, file=sys.stderr)
+        return 1
     for path in paths:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0
 
 
-OVERVIEWS: Mapping[str, Callable[..., None]] = {"table": table}
+def ledger(destination: Path | None) -> int:
+    """Print published against measured parameters and MACs of every network, and write them to `destination`."""
+    from analysis.ledger import ledger as compare_with_published
+    from analysis.ledger import print_ledger, write_ledger
+
+    console = Console()
+    rows = compare_with_published(console=console)
+    print_ledger(rows, console)
+    for path in write_ledger(rows, destination) if destination else []:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return 0

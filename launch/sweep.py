@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
 from .cell import Cell
 from .execute import Outcome, execute
+from .summary import print_results
 
 STYLES = {"completed": "green", "failed": "bold red", "out_of_memory": "bold red", "preempted": "yellow"}
 
@@ -32,6 +34,7 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
         outcome = execute(cell, rerun=rerun, show_progress=console.is_terminal)
         outcomes.append(outcome)
         console.print(f"{position} {cell.name}  {describe(outcome)}", highlight=False)
+    print_results(outcomes, console)
     console.print(summary(outcomes), highlight=False)
     return outcomes
 
@@ -44,7 +47,7 @@ def describe(outcome: Outcome) -> str:
     style = STYLES[outcome.status]
     text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}  {record['seconds']:.1f} s"
     if record["reason"]:
-        text += f"\n    {record['reason']}\n    see {outcome.cell.directory / 'record.json'}"
+        text += escape(f"\n    {record['reason']}\n    see {outcome.cell.directory / 'record.json'}")
     return text
 
 

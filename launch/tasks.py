@@ -9,7 +9,7 @@ import torch
 
 from analysis.complexity import Complexity
 from analysis.complexity import measure as measure_complexity
-from analysis.settings import SpeedSettings
+from analysis.settings import CountingRule, SpeedSettings
 from analysis.speed import measure as measure_speed
 from architectures import NetworkSpec, build_network
 from mixers import load_mixer_module
@@ -43,11 +43,11 @@ def device_of(config: Mapping[str, Any]) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def describe(spec: NetworkSpec) -> Complexity:
+def describe(spec: NetworkSpec, rule: CountingRule = CountingRule.macs) -> Complexity:
     """Count the network that `spec` names, on the meta device: nothing is allocated."""
     with torch.device("meta"):
         network = build_network(spec)
-    return measure_complexity(network, resolution=spec.img_size, in_chans=spec.in_chans)
+    return measure_complexity(network, resolution=spec.img_size, in_chans=spec.in_chans, rule=rule)
 
 
 def _totals(complexity: Complexity) -> dict[str, int]:
@@ -55,8 +55,9 @@ def _totals(complexity: Complexity) -> dict[str, int]:
 
 
 def _complexity(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
-    complexity = describe(network_spec(cell.config))
-    return {"results": _totals(complexity), "details": asdict(complexity)}
+    spec = network_spec(cell.config)
+    rule = CountingRule(cell.config["task"]["rule"])
+    return {"results": _totals(describe(spec)), "details": asdict(describe(spec, rule))}
 
 
 def _speed(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:

@@ -1,0 +1,40 @@
+"""What a command prints at its end: the results of the cells it was asked for, by task."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from analysis.display import NetworkCost, networks_table, operators_table, speeds_table, stages_table
+
+from .execute import Outcome
+
+
+def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
+    """One table of all complexities, one of each cell's speeds; a single network also by stage and by operator."""
+    completed = [outcome for outcome in outcomes if outcome.status == "completed"]
+    complexities = [outcome for outcome in completed if outcome.cell.task == "complexity"]
+    for rule in dict.fromkeys(outcome.cell.config["task"]["rule"] for outcome in complexities):
+        of_rule = [outcome for outcome in complexities if outcome.cell.config["task"]["rule"] == rule]
+        console.print(networks_table([_cost(outcome) for outcome in of_rule], rule))
+    if len(outcomes) == len(complexities) == 1:
+        [outcome] = complexities
+        details = outcome.record["details"]
+        console.print(stages_table(details["by_stage"]))
+        console.print(operators_table(details["by_op"], details["rule"]))
+    for outcome in completed:
+        if outcome.cell.task == "speed":
+            table = speeds_table(outcome.record["rows"])
+            table.title = outcome.cell.name
+            console.print(table)
+
+
+def _cost(outcome: Outcome) -> NetworkCost:
+    config, details = outcome.cell.config, outcome.record["details"]
+    unified = config["network"]["name"] == "unified"
+    return NetworkCost(
+        name=outcome.cell.label,
+        scale=config["scale"] if unified else None,
+        params=details["params"],
+        macs=details["macs"],
+        activations=details["activations"],
+    )
