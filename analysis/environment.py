@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "torchvision", "timm", "triton")
+PACKAGES = ("torchvision", "timm", "triton")
 DECIDES_SPEED = ("device", "cpu", "threads", "driver", "cuda", "cudnn", "torch", "triton")
 """What the fingerprint is made of. How a row was measured (precision, batch size, ...) stands in the row itself; the
 commit is left out, since most commits change no kernel and speeds are often compared across them."""
@@ -32,6 +32,7 @@ def environment(device: str = "auto") -> dict[str, Any]:
     commit, dirty = _commit()
     found = {
         "python": platform.python_version(),
+        "torch": torch.__version__,  # with the build's name, which the installed version lacks
         **{package: _version(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name("cuda" if device == "auto" else device) if on_gpu else "cpu",
         "driver": _driver() if on_gpu else None,

@@ -84,13 +84,20 @@ class SpeedSettings:
     def __post_init__(self) -> None:
         """Raises ValueError naming the key, its value and the rule, for what cannot be timed."""
         for key in ("modes", "compiled", "batch_sizes"):
-            if not getattr(self, key):
-                raise ValueError(f"task.{key}=[]: give at least one value")
+            _require(len(getattr(self, key)) > 0, key, getattr(self, key), "give at least one value")
         for key in ("batch_sizes", "resolutions"):
-            if any(value < 1 for value in getattr(self, key)):
-                raise ValueError(f"task.{key}={list(getattr(self, key))}: each must be at least 1")
-        if self.seconds <= 0 or self.warmup_seconds < 0:
-            raise ValueError(f"task.seconds={self.seconds}, task.warmup_seconds={self.warmup_seconds}: must be positive")
+            _require(all(value >= 1 for value in getattr(self, key)), key, getattr(self, key), "must be at least 1")
+        for key in ("warmup_seconds", "seconds"):
+            _require(getattr(self, key) >= 0, key, getattr(self, key), "must be at least 0")
+        _require(self.warmup_steps >= 1, "warmup_steps", self.warmup_steps, "must be at least 1")
+        _require(self.min_steps >= 2, "min_steps", self.min_steps, "must be at least 2, to have a spread")
+        _require(self.max_steps >= self.min_steps, "max_steps", self.max_steps, f"min_steps is {self.min_steps}")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be at least 1")
+
+
+def _require(holds: bool, key: str, value: object, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"task.{key}={value}: {rule}")
 
 
 @dataclass
