@@ -1,5 +1,6 @@
 """Which parameters decay, and the optimiser over them."""
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,17 +11,17 @@ from torch import nn
 from .settings import RecipeSettings
 
 
-def decays(name: str, parameter: nn.Parameter, recipe: RecipeSettings, network_exempt: set[str]) -> bool:
+def decays(name: str, parameter: nn.Parameter, recipe: RecipeSettings, network_exempt: Collection[str]) -> bool:
     """Whether weight decay applies to a parameter.
 
     The recipe's patterns come first; then the rule that all recipes share (1-D parameters and biases do not decay,
     nor does what the network's `no_weight_decay()` lists).
     """
-    if any(fnmatchcase(name, pattern) for pattern in recipe.decay):
+    if _matches(name, recipe.decay):
         return True
-    if any(fnmatchcase(name, pattern) for pattern in recipe.no_decay):
+    if _matches(name, recipe.no_decay) or _matches(name, network_exempt):
         return False
-    return parameter.ndim > 1 and not name.endswith(".bias") and name not in network_exempt
+    return parameter.ndim > 1 and not name.endswith(".bias")
 
 
 def parameter_groups(network: nn.Module, recipe: RecipeSettings) -> list[dict[str, Any]]:
@@ -28,7 +29,7 @@ def parameter_groups(network: nn.Module, recipe: RecipeSettings) -> list[dict[st
 
     A group without parameters is left out.
     """
-    exempt = set(network.no_weight_decay()) if hasattr(network, "no_weight_decay") else set()
+    exempt = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
     with_decay, without = [], []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -49,3 +50,7 @@ def build_optimizer(network: nn.Module, recipe: RecipeSettings) -> torch.optim.O
     return create_optimizer_v2(
         parameter_groups(network, recipe), opt=recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
     )
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

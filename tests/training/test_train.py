@@ -118,11 +118,11 @@ def test_the_seed_decides_everything(tmp_path):
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-@pytest.mark.parametrize("changes", [EVERYTHING, {"epochs": 3, "random_augment": "rand-m9-mstd0.5-inc1"}])
+@pytest.mark.parametrize("changes", [EVERYTHING, {"random_augment": "rand-m9-mstd0.5-inc1"}])
 def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path, changes):
     recipe = brief(**changes)
     straight = run(tmp_path / "straight", recipe)
-    for epoch in (1, 2):
+    for epoch in range(1, recipe.epochs):
         with pytest.raises(KilledError):
             run(tmp_path / "killed", recipe, network=tiny_network(seed=epoch - 1), kill_after=epoch)
     continued = run(tmp_path / "killed", recipe, network=tiny_network(seed=7))

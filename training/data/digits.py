@@ -1,6 +1,6 @@
 """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey images of 8×8, in scikit-learn.
 
-Every fifth image of each class is for validation (357), the rest for training (1,440).
+Every fifth image of each class is for validation (355), the rest for training (1,442).
 """
 
 import torch
