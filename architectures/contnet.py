@@ -66,6 +66,8 @@ class WindowAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         x = x.reshape(batch, rows, columns, heads, side, side, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)
+        # A copy by name: with a single window, some attention kernels would leave a view that ONNX cannot express.
+        x = x.clone(memory_format=torch.contiguous_format)
         x = x.reshape(batch, rows * side, columns * side, dim)[:, :height, :width]
         return self.proj_dropout(self.proj(x))
 

@@ -89,6 +89,8 @@ class HaloAttention(Mixer):
         x = F.scaled_dot_product_attention(q.flatten(1, 2).flatten(2, 3), k, v, attn_mask=bias.flatten(1, 2))
 
         x = x.reshape(batch, block_rows, block_columns, heads, block, block, width).permute(0, 1, 4, 2, 5, 3, 6)
+        # A copy by name: with a single block, some attention kernels would leave a view that ONNX cannot express.
+        x = x.clone(memory_format=torch.contiguous_format)
         x = x.reshape(batch, rows + pad_rows, columns + pad_columns, dim)
         return self.proj(x[:, :rows, :columns])
 

@@ -85,6 +85,8 @@ class ShiftedWindowAttention(Mixer):
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None])
 
         x = x.reshape(batch, window_rows, window_columns, heads, window, window, width).permute(0, 1, 4, 2, 5, 3, 6)
+        # A copy by name: with a single window, some attention kernels would leave a view that ONNX cannot express.
+        x = x.clone(memory_format=torch.contiguous_format)
         x = x.reshape(batch, rows + pad_rows, columns + pad_columns, dim)
         if shift:
             x = x.roll((shift, shift), (1, 2))

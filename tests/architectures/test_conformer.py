@@ -79,7 +79,6 @@ def test_equals_the_authors_network(network: str) -> None:
     assert relative_error(logits, golden["logits_conv"] + golden["logits_trans"]) <= TOLERANCE
 
 
-@pytest.mark.slow
 def test_detection_pyramid_equals_the_authors() -> None:
     name = "det_Conformer_small_patch32"
     golden = reference("conformer", name)
