@@ -16,12 +16,13 @@ __all__ = ["write_report"]
 WHITE = "#ffffff"
 
 
-def write_report(root: Path | str, output: Path | str, sweep: str | None = None) -> list[Path]:
+def write_report(root: Path | str, output: Path | str, sweep: str | None = None) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
+    Beside it, for documents, `pareto.svg` and `pareto.png`: the first chart of accuracy against cost, if there is one.
+
     Returns:
-        The path of the page; and, for documents, of `pareto.svg` and `pareto.png`: the first chart of accuracy against
-        cost, if there is one.
+        The path of the page.
 
     Raises:
         NoRecordsError: there is no record to compare.
@@ -32,14 +33,13 @@ def write_report(root: Path | str, output: Path | str, sweep: str | None = None)
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
     page.write_text(render(comparison, drawn, now=datetime.now(UTC)), encoding="utf-8")
-    pareto = [chart for chart in drawn if chart.kind == "pareto"]
-    return [page, *(write_picture(pareto[0], folder / "pareto") if pareto else ())]
+    for chart in [chart for chart in drawn if chart.kind == "pareto"][:1]:
+        write_picture(chart, folder / "pareto")
+    return page
 
 
-def write_picture(chart: Chart, path: Path) -> list[Path]:
+def write_picture(chart: Chart, path: Path) -> None:
     """Write `chart` on white as an SVG and, at twice its size, as a PNG file; `path` has no ending."""
     spec = json.dumps({**chart.spec, "background": WHITE})
-    drawing, picture = path.with_suffix(".svg"), path.with_suffix(".png")
-    drawing.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-    picture.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    return [drawing, picture]
+    path.with_suffix(".svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+    path.with_suffix(".png").write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
