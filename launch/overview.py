@@ -15,7 +15,7 @@ def table(root: Path, sweep: str | None, destination: Path | None) -> int:
     folder = destination or root / (sweep or "") / "tables"
     console = Console()
     try:
-        paths = [*write_tables(root, folder, sweep, console), *write_report(root, folder, sweep)]
+        paths = [*write_tables(root, folder, sweep, console), write_report(root, folder, sweep)]
     except NoRecordsError as error:
         print(error, file=sys.stderr)
         return 1
