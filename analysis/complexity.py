@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from mixers import Mixer
 
 from .op_macs import ACTIVATIONS, FREE_OPERATORS, HANDLES
 from .settings import CountingRule
-from .tracing import RememberedShapes, meta_tracing
+from .tracing import meta_tracing
 
 with warnings.catch_warnings():
     # fvcore's package compiles a loss function, which nobody here calls, with the deprecated torch.jit.script.
@@ -98,18 +97,10 @@ def measure(
     image = _image(network, resolution, in_chans)
     analysis = FlopCountAnalysis(network, (image,)).set_op_handle(**HANDLES)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    second_counter = FlopCounterMode(display=False)
-    with (
-        _evaluating(network),
-        _visits(network) as visits,
-        torch.no_grad(),
-        RememberedShapes(),
-        second_counter,
-        meta_tracing(),
-    ):
+    with _evaluating(network), _visits(network) as visits, torch.no_grad(), meta_tracing() as kernels:
         counts = analysis.by_module_and_operator()
     _refuse_unknown_operators(network, analysis)
-    _confirm_total(counts[""], second_counter)
+    _confirm_total(counts[""], kernels.flops)
     _confirm_mixers(network, counts, visits)
     return Complexity(
         resolution=resolution,
@@ -127,7 +118,7 @@ Counts = Mapping[str, Counter[str]]
 """fvcore's result: module name ("" is the network) -> MACs per kind of operator, and activations."""
 
 Visits = dict[str, list[tuple[int, ...]]]
-"""Module name -> shape of its input at each call; in the order of the first calls."""
+"""Module name -> shape of its input tensor at each call; in the order of the first calls."""
 
 
 def _counted(counts: Counter[str], rule: CountingRule) -> dict[str, int]:
@@ -190,13 +181,11 @@ def _refuse_unknown_operators(network: nn.Module, analysis: FlopCountAnalysis) -
     raise ComplexityError(f"no formula for {listing}: add one to analysis.op_macs.HANDLES (or to FREE_OPERATORS)")
 
 
-def _confirm_total(counts: Counter[str], second_counter: FlopCounterMode) -> None:
-    """torch's counter works on the operators that really run, a level below the trace, with formulas of its own."""
-    flops = second_counter.get_flop_counts().get("Global", {})
-    confirmed = sum(count for operator, count in flops.items() if str(operator).startswith("aten.")) // 2
+def _confirm_total(counts: Counter[str], flops: int) -> None:
+    """torch's count is of the operators that really run, a level below the trace, by formulas of its own."""
     traced = int(sum(macs for kind, macs in counts.items() if kind in PRODUCTS))
-    if not _agree(traced, confirmed):
-        raise ComplexityError(f"the trace gives {traced} MACs of products, torch.utils.flop_counter {confirmed}")
+    if not _agree(traced, flops // 2):
+        raise ComplexityError(f"the trace gives {traced} MACs of products, torch.utils.flop_counter {flops // 2}")
 
 
 def _confirm_mixers(network: nn.Module, counts: Counts, visits: Visits) -> None:

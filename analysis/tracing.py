@@ -1,9 +1,9 @@
 """Lets torch's graph tracer, on which fvcore stands, trace networks that live on the meta device.
 
 The tracer turns every size that Python reads from a tensor into a traced scalar tensor, also inside the Python code
-that computes output shapes for the meta device, which refuses anything but plain integers. Here tracing is switched
-off while a size is read and while an operator computes its output, and on everywhere else. Sizes are then plain
-integers in the networks too, as they are outside of tracing: caches and `if`s on a size behave as always.
+that works out the shape of an output on the meta device, which refuses anything but plain integers. Here tracing is
+off while a size is read and while an operator runs, and on everywhere else. Sizes are then plain integers in the
+networks too, as they are outside of tracing: caches and `if`s on a size behave as always.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import flop_registry
 
 _TRACER = torch._C._parse_dispatch_key("Tracer")
 _CONVOLUTION = torch.ops.aten.convolution.default
@@ -33,41 +35,75 @@ _SIZE_GETTERS = frozenset(
 )
 
 
-class RememberedShapes(TorchDispatchMode):
-    """On the meta device, works out the output of each operator on arguments of each shape once.
+@contextmanager
+def meta_tracing() -> Iterator["Kernels"]:
+    """Inside this context, tracing works on any device and reads sizes as plain integers.
 
-    An output there is a shape without data, and a network does the same in block after block. Enter it before
-    `meta_tracing`.
+    What it yields counts the FLOPs of the operators that ran, independently of the trace.
+    """
+    with Kernels() as kernels, _UntracedSizes():
+        yield kernels
+
+
+class Kernels(TorchDispatchMode):
+    """Runs operators untraced, and adds up what torch's own formulas (torch.utils.flop_counter) say of them.
+
+    On the meta device an output is a shape without data, and networks repeat the same block, so each operator runs
+    once for arguments of the same shapes.
+
+    Attributes:
+        flops: FLOPs, two for each multiply-accumulate, of PyTorch's own operators until now.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.outputs: dict[Hashable, Any] = {}
+        self.flops = 0
+        self.known: dict[Hashable, _Call] = {}
 
     def __torch_dispatch__(
-        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, operator: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if operator is _CONVOLUTION:
+            return self._recorded_convolution(*args)
         kwargs = kwargs or {}
-        call = (operator, _described(args), tuple((name, _described(value)) for name, value in kwargs.items()))
-        if call in self.outputs:
-            return tree_map_only(Shape, Shape.tensor, self.outputs[call])
-        output = operator(*args, **kwargs)
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, output)) if isinstance(leaf, Tensor)]
-        if not operator._schema.is_mutable and all(tensor.is_meta for tensor in tensors):
-            self.outputs[call] = tree_map_only(Tensor, Shape.of, output)
-        return output
+        with _untraced():
+            key = operator, _described(args), _described(tuple(kwargs.items()))
+            if key in self.known:
+                call = self.known[key]
+                self.flops += call.flops
+                return tree_map_only(_Shape, _Shape.tensor, call.output)
+            output = operator(*args, **kwargs)
+            flops = _flops(operator, args, kwargs, output)
+            self.flops += flops
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, output)) if isinstance(leaf, Tensor)]
+            if not operator._schema.is_mutable and all(tensor.is_meta for tensor in tensors):
+                self.known[key] = _Call(tree_map_only(Tensor, _Shape.of, output), flops)
+            return output
+
+    def _recorded_convolution(self, *args: Any) -> Tensor:
+        # The tracer records no `convolution`, only the `_convolution` that it calls on devices with real memory.
+        with _tracer_excluded(False), self:
+            return torch.ops.aten._convolution(*args, benchmark=False, deterministic=False, cudnn_enabled=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What there is to know of a tensor on the meta device."""
+class _Call:
+    """What one operator did: its output, with a _Shape for each tensor, and its FLOPs."""
+
+    output: Any
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """All there is to know of a tensor on the meta device."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> "Shape":
+    def of(cls, tensor: Tensor) -> "_Shape":
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
     def tensor(self) -> Tensor:
@@ -76,20 +112,18 @@ class Shape:
 
 def _described(argument: Any) -> Hashable:
     if isinstance(argument, Tensor):
-        return Shape.of(argument), argument.device
+        return _Shape.of(argument), argument.device
     if isinstance(argument, list | tuple):
         return tuple(map(_described, argument))
     return type(argument), argument  # 1, 1.0 and True are equal, and give outputs of different types
 
 
-@contextmanager
-def meta_tracing() -> Iterator[None]:
-    """Inside this context, tracing works on any device and reads sizes as plain integers."""
-    with _KernelsUntraced(), _SizesUntraced():
-        yield
+def _flops(operator: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> int:
+    formula = flop_registry.get(operator.overloadpacket) if operator.namespace == "aten" else None
+    return formula(*args, **kwargs, out_val=output) if formula else 0
 
 
-class _SizesUntraced(TorchFunctionMode):
+class _UntracedSizes(TorchFunctionMode):
     def __torch_function__(
         self,
         function: Callable[..., Any],
@@ -101,25 +135,6 @@ class _SizesUntraced(TorchFunctionMode):
             with _untraced():
                 return function(*args, **(kwargs or {}))
         return function(*args, **(kwargs or {}))
-
-
-class _KernelsUntraced(TorchDispatchMode):
-    def __torch_dispatch__(
-        self,
-        operator: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if operator is _CONVOLUTION:
-            return self._recorded_convolution(*args)
-        with _untraced():
-            return operator(*args, **(kwargs or {}))
-
-    def _recorded_convolution(self, *args: Any) -> Tensor:
-        # The tracer records no `convolution`, only the `_convolution` that it calls on devices with real memory.
-        with _tracer_excluded(False), self:
-            return torch.ops.aten._convolution(*args, benchmark=False, deterministic=False, cudnn_enabled=True)
 
 
 @contextmanager
