@@ -63,8 +63,8 @@ class Complexity:
         rule: which operators `macs` counts.
         params: number of parameters.
         macs: multiply-accumulates.
-        activations: output elements of convolutions, linear layers, matrix products, attention and sampling; the
-            attention weights inside fused attention never reach memory and are left out.
+        activations: output elements of convolutions, linear layers, matrix products, attention, weighted sums and
+            DCNv3; attention weights inside fused attention, and samples, never need to reach memory and are left out.
         by_stage: the parts of the network, in the order in which the image passes through them.
         by_op: MACs per kind of operator.
         uncounted: calls of each operator that is free on purpose (op_macs.FREE_OPERATORS).
