@@ -1,4 +1,4 @@
-"""`python -m mixers.kernels.dcnv3` compiles, ahead of their first use, the kernels that this machine has compilers for."""
+"""`python -m mixers.kernels.dcnv3` compiles, ahead of first use, the kernels that this machine has compilers for."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -55,7 +55,7 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
     try:
         outcome = subprocess.run([*command, "-o", unfinished], capture_output=True, text=True, check=False)
         if outcome.returncode:
-            raise MissingImplementationError(f"{' '.join(command)} failed:\n{outcome.stderr.strip()[-4000:]}")
+            raise MissingImplementationError(f"{' '.join(command)} failed:\n{outcome.stderr.strip()[:2000]}")
         os.replace(unfinished, library)
     finally:
         Path(unfinished).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from .geometry import Geometry, arithmetic
 # Not -ffast-math: positions that are not numbers have to compare as such.
 _OPTIONS = (
     *("-std=c++20", "-shared", "-fPIC", "-O3", "-march=native"),
-    *("-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
+    *("-Wno-psabi", "-fno-math-errno", "-fno-trapping-math"),
 )
 
 

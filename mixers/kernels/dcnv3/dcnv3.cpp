@@ -13,6 +13,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <vector>
 
@@ -88,14 +89,44 @@ struct Points {
   }
 };
 
-// Calls f(first channel, constant) for blocks of channels of a group, so that loops over a block have a fixed length.
-template <class F>
-void for_blocks(int64_t width, const F& f) {
-  int64_t c = 0;
-  for (; c + 16 <= width; c += 16) f(c, std::integral_constant<int, 16>());
-  for (; c + 8 <= width; c += 8) f(c, std::integral_constant<int, 8>());
-  for (; c + 4 <= width; c += 4) f(c, std::integral_constant<int, 4>());
-  for (; c < width; ++c) f(c, std::integral_constant<int, 1>());
+// Numbers that are computed together: GCC and Clang make SIMD instructions of it, of whatever width there is.
+template <class A, int size>
+struct VectorOf {
+  typedef A type __attribute__((vector_size(size * sizeof(A))));
+};
+template <class A, int size>
+using Vector = typename VectorOf<A, size>::type;
+
+template <int size, class T>
+Vector<Arithmetic<T>, size> load(const T* from) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    Vector<uint16_t, size> upper_halves;
+    std::memcpy(&upper_halves, from, sizeof upper_halves);
+    return (Vector<float, size>)(__builtin_convertvector(upper_halves, Vector<uint32_t, size>) << 16);
+  } else {
+    Vector<T, size> numbers;
+    std::memcpy(&numbers, from, sizeof numbers);
+    return numbers;
+  }
+}
+
+template <int size, class A>
+A sum_of(const Vector<A, size>& numbers) {
+  if constexpr (size == 1) {
+    return numbers[0];
+  } else {
+    Vector<A, size / 2> halves[2];
+    std::memcpy(halves, &numbers, sizeof halves);
+    return sum_of<size / 2, A>(halves[0] + halves[1]);
+  }
+}
+
+// Calls f(first channel, constant) for blocks of `size` channels of a group, and of half as many for what is left, and
+// so on: loops over a block have a fixed length.
+template <int size, class F>
+void for_blocks(int64_t width, const F& f, int64_t c = 0) {
+  for (; c + size <= width; c += size) f(c, std::integral_constant<int, size>());
+  if constexpr (size > 1) for_blocks<size / 2>(width, f, c);
 }
 
 template <class T, class S>
@@ -111,17 +142,14 @@ void forward(const Call& call, T* output, const T* value, const S* offsets, cons
           points.place(call, value + line / call.out_rows * image + group * call.width, line % call.out_rows, column,
                        offsets + place * call.points * 2, weights + place * call.points);
           T* const to = output + place * call.width;
-          for_blocks(call.width, [&](int64_t c, auto block) {
+          for_blocks<8>(call.width, [&](int64_t c, auto block) {
             constexpr int size = block;
-            A sum[size] = {};
+            Vector<A, size> sum = {};
             for (int64_t k = 0; k < points.count; ++k) {
               const auto& point = points.kept[k];
-              const auto [northwest, northeast, southwest, southeast] = point.shares();
-              const T *nw = point.corner[0] + c, *ne = point.corner[1] + c, *sw = point.corner[2] + c,
-                      *se = point.corner[3] + c;
-#pragma omp simd
-              for (int i = 0; i < size; ++i)
-                sum[i] += northwest * A(nw[i]) + northeast * A(ne[i]) + southwest * A(sw[i]) + southeast * A(se[i]);
+              const std::array<A, 4> shares = point.shares();
+              const auto weighted = [&](int corner) { return shares[corner] * load<size>(point.corner[corner] + c); };
+              sum += (weighted(0) + weighted(1)) + (weighted(2) + weighted(3));
             }
             for (int i = 0; i < size; ++i) to[c + i] = T(sum[i]);
           });
@@ -130,7 +158,6 @@ void forward(const Call& call, T* output, const T* value, const S* offsets, cons
     }
   });
 }
-
 
 // One task is a group of an image: what it adds to the value's gradient no other task touches, so the sums need no
 // locks and come out the same for any number of threads.
@@ -151,10 +178,9 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
               ((image * call.out_rows + row) * call.out_columns + column) * call.groups + group;
           points.place(call, map, row, column, offsets + place * call.points * 2, weights + place * call.points);
           for (int64_t k = 0; k < points.count; ++k) likeness[k] = {};
-          for_blocks(call.width, [&](int64_t c, auto block) {
+          for_blocks<16>(call.width, [&](int64_t c, auto block) {
             constexpr int size = block;
-            A from[size];
-            for (int i = 0; i < size; ++i) from[i] = A(grad[place * call.width + c + i]);
+            const Vector<A, size> from = load<size>(grad + place * call.width + c);
             for (int64_t k = 0; k < points.count; ++k) {
               const auto& point = points.kept[k];
               const std::array<A, 4> shares = point.shares();
@@ -163,13 +189,9 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
                 const bool outside = pixel == points.nothing.data();
                 A* const to = (outside ? discarded.data() : grad_value + (pixel - value)) + c;
                 const A share = shares[corner];
-                A sum = 0;
-#pragma omp simd reduction(+ : sum)
-                for (int i = 0; i < size; ++i) {
-                  sum += from[i] * A(pixel[c + i]);
-                  to[i] += share * from[i];
-                }
-                likeness[k][corner] += sum;
+                likeness[k][corner] += sum_of<size, A>(from * load<size>(pixel + c));
+                const Vector<A, size> sum = load<size>(to) + share * from;
+                std::memcpy(to, &sum, sizeof sum);
               }
             }
           });

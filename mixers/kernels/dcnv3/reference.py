@@ -21,8 +21,8 @@ def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry)
     weights = weights.to(precise)
     total = torch.zeros((), dtype=precise, device=value.device)
     for corner in _corners(value, offsets, geometry):
-        shares = (weights * corner.share_x * corner.share_y).unsqueeze(-2)  # B, H', W', G, 1, K
-        total = total + (shares @ table[corner.row]).squeeze(-2)
+        shares = (weights * corner.share_x * corner.share_y).unsqueeze(-1)  # B, H', W', G, K, 1
+        total = total + (shares * corner.look_up(table)).sum(-2)
     return total.flatten(-2).to(value.dtype)
 
 
@@ -41,7 +41,7 @@ def backward(
     for corner in _corners(value, offsets, geometry):
         share = corner.share_x * corner.share_y
         grad_table.index_add_(0, corner.row.flatten(), ((precise_weights * share).unsqueeze(-1) * grad).flatten(0, -2))
-        likeness = (table[corner.row] * grad).sum(-1)
+        likeness = (corner.look_up(table) * grad).sum(-1)
         grad_weights += share * likeness
         slope = geometry.offset_scale * precise_weights * likeness
         grad_offsets += torch.stack(
@@ -63,6 +63,10 @@ class _Corner:
     share_y: Tensor
     sign_x: int  # of the derivative of share_x with respect to the point's column
     sign_y: int
+
+    def look_up(self, table: Tensor) -> Tensor:
+        """B, H', W', G, K, D."""
+        return table.index_select(0, self.row.flatten()).unflatten(0, self.row.shape)
 
 
 def _corners(value: Tensor, offsets: Tensor, geometry: Geometry) -> Iterator[_Corner]:
