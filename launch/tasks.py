@@ -55,9 +55,8 @@ def _totals(complexity: Complexity) -> dict[str, int]:
 
 
 def _complexity(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
-    spec = network_spec(cell.config)
-    rule = CountingRule(cell.config["task"]["rule"])
-    return {"results": _totals(describe(spec)), "details": asdict(describe(spec, rule))}
+    complexity = describe(network_spec(cell.config), CountingRule(cell.config["task"]["rule"]))
+    return {"results": _totals(complexity), "details": asdict(complexity)}
 
 
 def _speed(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
