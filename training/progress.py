@@ -50,13 +50,13 @@ class Progress:
         self.bar.update(self.task, advance=1, **fields)
 
     def report(self, epochs: int, row: Mapping[str, float]) -> None:
-        """One finished epoch."""
+        """One finished epoch: in a terminal its accuracy stays beside the bar, elsewhere it gets a line."""
+        if not self.bar.disable:
+            self.bar.update(self.task, description=f"{self.title}, top-1 {row['top1_percent']:.1f} %")
+            return
         line = (
-            f"epoch {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f}  "
+            f"{self.title}: epoch {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f}  "
             f"validation loss {row['validation_loss']:.4f}  top-1 {row['top1_percent']:.2f} %  "
             f"{row['images_per_second']:.0f} images/s  {row['train_seconds'] + row['validation_seconds']:.1f} s"
         )
-        if self.bar.disable:
-            self.console.print(f"{self.title}: {line}", soft_wrap=True, highlight=False, markup=False)
-        else:
-            self.bar.update(self.task, description=f"{self.title} {line}")
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
