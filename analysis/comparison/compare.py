@@ -11,13 +11,11 @@ import pandas as pd
 
 from ..records import read_metrics, read_records
 from .beside_published import PublishedNumbers
-from .identity import Identity, is_published_variant, key_of, network_identity, training_identity, variants
+from .identity import CONTROLS, Identity, is_published_variant, key_of, network_identity, training_identity, variants
 from .notes import Note, notes
 from .reference_speed import MODES, ReferenceSpeed, measured_speeds, reference_speed
 from .seeds import SeedScores, standings
 
-# Mixers that put the others in proportion, rather than compete with them.
-CONTROLS = ("identity", "pooling", "global_attention")
 SCALES = ("micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
 # The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
@@ -193,7 +191,7 @@ def _conditions(group: pd.DataFrame) -> dict[str, Any]:
     learned = first["task"] in LEARNING_TASKS
     names = ("network", "mixer", "scale", "resolution", "num_classes")
     return {
-        **{name: first[name] for name in names},
+        **{name: None if pd.isna(first[name]) else first[name] for name in names},
         **{name: first[name] for name in ("task", "data", "precision") if learned},
         "recipe": first["recipe"] if first["task"] == "train" else None,
         "sweep": ", ".join(sorted({name for names in group["sweep"] for name in names.split(", ")})),

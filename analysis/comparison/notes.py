@@ -25,7 +25,7 @@ def notes(rows: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: 
         found.append(
             Note(
                 "Top-1 is of the last epoch, on the validation images, mean over seeds. " + STANDING_RULE,
-                "± is the standard deviation over seeds. ≈ is not distinguishable from the best.",
+                "± is the standard deviation over seeds. * is the best, ≈ not distinguishable from it.",
             )
         )
     if rows["macs"].notna().any():

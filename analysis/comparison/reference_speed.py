@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..records import SPEED_CONDITIONS, SPEED_RESULTS, read_speed
-from .identity import key_of, network_identity
+from .identity import CONTROLS, key_of, network_identity
 
 # The network decides the resolution, and inference and training are columns of their own.
 FREE_CONDITIONS = [name for name in SPEED_CONDITIONS if name not in ("mode", "resolution")]
@@ -35,7 +35,8 @@ class ReferenceSpeed:
         parts += [str(conditions[name]) for name in ("precision", "memory_format") if _given(conditions.get(name))]
         parts += [f"batch {conditions['batch_size']}"] if _given(conditions.get("batch_size")) else []
         parts += ["TF32"] if conditions.get("tf32") is True else []
-        parts += [f"{conditions['threads']} threads"] if _given(conditions.get("threads")) else []
+        threads = conditions.get("threads")
+        parts += [f"{threads} thread{'s' * (threads != 1)}"] if _given(threads) else []
         return ", ".join(parts)
 
 
@@ -46,7 +47,8 @@ def _given(value: Any) -> bool:
 def measured_speeds(records: pd.DataFrame) -> pd.DataFrame:
     """Every measurement in `records` with its network; of the same one twice in one environment, the latest."""
     speed = read_speed(records)
-    columns = ["network", "mixer", "scale", "sweep", "device", "finished"]
+    columns = ["network", "mixer", "control", "scale", "sweep", "device", "finished"]
+    records = records.assign(control=records["mixer"].isin(CONTROLS))
     speed = speed.join(records[[*columns, "config"]], on="record")
     own_resolution = records["resolution"].reindex(speed["record"]).to_numpy()
     speed["resolution"] = speed["resolution"].fillna(pd.Series(own_resolution, index=speed.index))

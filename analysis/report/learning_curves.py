@@ -1,5 +1,6 @@
 """Accuracy after each epoch, one line a network."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,9 +33,10 @@ def learning_curves(
 
 def _chart(means: pd.DataFrame, look: Mapping[str, Style]) -> dict[str, Any]:
     means = means.assign(low=means["top1"] - means["spread"], high=means["top1"] + means["spread"])
-    x = alt.X(
-        "epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False, zero=False)
-    )
+    first, last = int(means["epoch"].min()), int(means["epoch"].max())
+    epochs = range(0, last + 1, math.ceil(last / 12))
+    ticks = alt.Axis(values=[epoch for epoch in epochs if epoch >= first], format="d")
+    x = alt.X("epoch:Q", title="Epoch", axis=ticks, scale=alt.Scale(nice=False, zero=False))
     stroke = color(look, means["label"])
     from_data = alt.Scale(zero=False)
     y = alt.Y("top1:Q", title="Top-1 (%)", scale=from_data)

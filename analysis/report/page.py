@@ -22,7 +22,19 @@ FOLDER = Path(__file__).parent
 # Columns whose values the reader can choose among, where there are several.
 FILTERS = ("scale", "data", "recipe", "task", "sweep")
 UNFOLDED_ROWS = 40  # a longer table of speeds starts folded
-ENVIRONMENT_KEYS = ("device", "cpu", "threads", "torch", "timm", "python", "commit", "dirty", "fingerprint")
+ENVIRONMENT_KEYS = (
+    "device",
+    "cpu",
+    "threads",
+    "driver",
+    "cuda",
+    "torch",
+    "timm",
+    "python",
+    "commit",
+    "dirty",
+    "fingerprint",
+)
 
 
 def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str:

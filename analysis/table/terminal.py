@@ -9,6 +9,7 @@ from .columns import Cell
 from .layout import Layout, lay_out_comparison
 
 STYLES = {"best": "bold green", "near": "green", "control": "italic dim", "problem": "red"}
+SIGNS = {"best": " *", "near": " ≈"}
 # What a narrow terminal does without, in this order.
 DROPPED_FIRST = (
     "published_params",
@@ -61,8 +62,8 @@ def _table(layout: Layout) -> Table:
     for column in layout.columns:
         heading = "\n".join([*column.heading.split(), *column.unit.split(", ")]).rstrip()
         table.add_column(Text(heading), justify="right" if column.numeric else "left", vertical="bottom", no_wrap=True)
-    # Where one number of a column has the sign ≈ behind it, the others keep its place free.
-    marked = [any(cells[index].mark == "near" for cells in layout.cells) for index in range(len(layout.columns))]
+    # Where one number of a column has a sign behind it, the others keep its place free.
+    marked = [any(cells[index].mark in SIGNS for cells in layout.cells) for index in range(len(layout.columns))]
     for row, cells in enumerate(layout.cells):
         if row in layout.section_starts:
             table.add_row()
@@ -71,5 +72,5 @@ def _table(layout: Layout) -> Table:
 
 
 def _text(cell: Cell, marked: bool) -> Text:
-    sign = " ≈" if cell.mark == "near" else "  " if marked else ""
+    sign = SIGNS.get(cell.mark, "  ") if marked else ""
     return Text(cell.text + sign, style=STYLES.get(cell.mark, ""))

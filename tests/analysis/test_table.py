@@ -231,6 +231,13 @@ def test_other_data_has_published_numbers_but_no_difference(two_mixers):
     assert all(math.isnan(halo[name]) for name in differences)
 
 
+def test_a_number_of_classes_that_is_left_to_the_data_is_no_published_one(tmp_path):
+    write_cell(tmp_path, train_record("halo", 80.0, data=IMAGENET | {"name": "mine", "num_classes": None}))
+    (row,) = rows_of(tmp_path, published=HALO)
+    assert row["published_params"] == "4.4M"
+    assert math.isnan(row["params_difference_percent"])
+
+
 def test_a_changed_mixer_has_no_published_numbers(tmp_path):
     mixer = {"name": "halo", "block_size": 14}
     write_cell(tmp_path, cell_record("complexity", "halo", mixer=mixer, results=halo_results(1)))
@@ -366,9 +373,9 @@ def printed(root, **console) -> str:
 def test_terminal(two_mixers):
     text = printed(two_mixers, width=60)
     (halo,) = [line.split() for line in text.split("\n") if line.startswith("halo")]
-    assert halo == ["halo", "97.50", "±", "0.71", "2", "75.8", "4.39", "61.2", "400", "125", "778"]
+    assert halo == ["halo", "97.50", "±", "0.71", "*", "2", "75.8", "4.39", "61.2", "400", "125", "778"]
     assert "…" not in text  # a file takes lines of any length
-    assert "≈ is not distinguishable from the best" in text
+    assert "* is the best, ≈ not distinguishable from it" in text
 
 
 def test_a_narrow_terminal_drops_columns_and_says_which(two_mixers):
