@@ -21,6 +21,8 @@ from timm.layers import calculate_drop_path_rates, trunc_normal_
 from timm.models.vision_transformer import Block as TransformerBlock
 from torch import Tensor, nn
 
+from mixers.contract import require
+
 from .backbone import Backbone, Blocks
 from .channels_last import channels_first, channels_last
 from .initialization import kaiming_normal, truncated_normal
@@ -183,6 +185,8 @@ class Conformer(Backbone):
             drop_path_rate 0.
         global_pool: "avg"; "" only without classes, and then `forward` returns the state.
         drop_path_rate: of the transformer branch at level 12; rates grow linearly from 0.
+
+    Raises: ValueError naming the impossible option.
     """
 
     undecayed = ("cls_token",)
@@ -201,6 +205,12 @@ class Conformer(Backbone):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
+        require(channel_ratio >= 1, "channel_ratio", channel_ratio, "must be at least 1")
+        divides = num_heads >= 1 and token_dim % num_heads == 0
+        require(divides, "num_heads", num_heads, f"must divide token_dim={token_dim}")
+        divides = patch_size >= 16 and patch_size % 16 == 0
+        require(divides, "patch_size", patch_size, "must be a multiple of 16, the stride of the maps of levels 9 to 11")
+        require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
         token_blocks = [
             TransformerBlock(
                 token_dim, num_heads, qkv_bias=True, drop_path=rate, norm_layer=partial(nn.LayerNorm, eps=EPSILON)

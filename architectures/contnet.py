@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, calculate_drop_path_rates
 from torch import Tensor, nn
 
+from mixers.contract import require
+
 from .backbone import Backbone, Blocks
 from .channels_last import channels_first, channels_last
 from .initialization import kaiming_normal, truncated_normal
@@ -223,6 +225,8 @@ class ConTNet(Backbone):
         out_dropout: rate on the final map.
         avg_down, relative_position_bias, qkv_bias, pre_norm: see the blocks and encoders.
         drop_path_rate: of the last block's encoders; rates grow linearly from 0.
+
+    Raises: ValueError naming the impossible option.
     """
 
     def __init__(
@@ -245,6 +249,12 @@ class ConTNet(Backbone):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
+        require(dim >= 2 and dim % 2 == 0, "dim", dim, "must be even: rows and columns have half of the positions each")
+        require(min(depths) >= 1, "depths", depths, "every stage needs the block that doubles the width")
+        require(min(map(min, window_sizes)) >= 1, "window_sizes", window_sizes, "must be at least 1")
+        divides = all(heads >= 1 and dim * 2**stage % heads == 0 for stage, heads in enumerate(num_heads))
+        require(divides, "num_heads", num_heads, f"must divide the widths, {dim} and its doubles")
+        require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
         blocks: list[list[ConTBlock]] = [[], [], [], []]
         rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         for stage in range(4):

@@ -19,6 +19,7 @@ from timm.layers import DropPath, Mlp, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from mixers import build_mixer
+from mixers.contract import require
 
 from .backbone import Backbone, Blocks
 from .channels_last import channels_first, channels_last
@@ -113,7 +114,7 @@ class DWNet(Backbone):
             drop_path_rate 0.2 (tiny) or 0.3 (base).
         drop_path_rate: of the last block; rates grow linearly from 0.
 
-    Raises: ValueError for a mixer or mixer option that does not exist.
+    Raises: ValueError naming the unknown or impossible mixer or option.
     """
 
     def __init__(
@@ -130,6 +131,8 @@ class DWNet(Backbone):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
+        require(dim >= 1, "dim", dim, "must be at least 1")
+        require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
         widths = tuple(dim * 2**stage for stage in range(4))
         drop_path_rates = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
         stages = []

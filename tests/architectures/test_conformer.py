@@ -180,6 +180,14 @@ def test_classes_without_pooling_are_refused() -> None:
         timm.create_model("conformer_tiny_patch16", **LITTLE, global_pool="max")
 
 
+@pytest.mark.parametrize(
+    "impossible", [{"num_heads": 5}, {"patch_size": 8}, {"channel_ratio": 0}, {"drop_path_rate": 1.0}]
+)
+def test_an_impossible_option_is_named(impossible: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(impossible))}="):
+        timm.create_model("conformer_tiny_patch16", **impossible)
+
+
 def test_stochastic_depth_is_in_the_transformer_branch_only() -> None:
     network = on_meta("conformer_base_patch16")
     levels = [level for stage in network.stages for level in stage.blocks]

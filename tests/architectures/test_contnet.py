@@ -171,6 +171,16 @@ def test_options_change_only_what_they_name() -> None:
     assert default - keys(avg_down=True) == {f"stages.{stage}.blocks.0.shortcut.weight" for stage in (1, 2, 3)}
 
 
+@pytest.mark.parametrize(
+    "impossible",
+    [{"num_heads": (1, 2, 4, 7)}, {"depths": (1, 0, 1, 1)}, {"dim": 31}, {"window_sizes": ((0, 7),) * 4}],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_impossible_option_is_named(impossible: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(impossible))}="):
+        timm.create_model("contnet_tiny", **impossible)
+
+
 def test_dropout_and_stochastic_depth_are_where_they_were_published() -> None:
     with torch.device("meta"):
         base, stochastic = (
