@@ -60,11 +60,11 @@ def validate(
 ) -> dict[str, float]:
     """Scores over one pass of `batches`; the network is left in evaluation mode."""
     network.eval()
-    totals: Tensor | float = 0.0
+    totals = torch.zeros(4, dtype=torch.float64)
     for pixels, labels in batches.epoch(0):
         with autocast(pixels.device, precision):
             logits = network(normalize(pixels))
-        totals = totals + _sums(logits.float(), labels)
+        totals = totals.to(pixels.device) + _sums(logits.float(), labels)
         on_batch()
     loss, top1, top5, count = totals.tolist()
     if not math.isfinite(loss):

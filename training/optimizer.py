@@ -29,8 +29,9 @@ def parameter_groups(network: nn.Module, recipe: RecipeSettings) -> list[dict[st
 
     A group without parameters is left out.
     """
-    exempt = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
-    with_decay, without = [], []
+    exempt: Collection[str] = getattr(network, "no_weight_decay", tuple)()
+    with_decay: list[nn.Parameter] = []
+    without: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             (with_decay if decays(name, parameter, recipe, exempt) else without).append(parameter)

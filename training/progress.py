@@ -46,8 +46,9 @@ class Progress:
 
     def advance(self, news: str | None = None) -> None:
         """One step done; `news` replaces the text beside the bar."""
-        fields = {} if news is None else {"news": news}
-        self.bar.update(self.task, advance=1, **fields)
+        self.bar.advance(self.task)
+        if news is not None:
+            self.bar.update(self.task, news=news)
 
     def report(self, epochs: int, row: Mapping[str, float]) -> None:
         """One finished epoch: in a terminal its accuracy stays beside the bar, elsewhere it gets a line."""

@@ -40,7 +40,8 @@ def check_recipe(recipe: RecipeSettings) -> None:
         _require(recipe, key, len(bounds) == 2 and 0 < bounds[0] <= bounds[1], "must be two rising positive numbers")
     _require(recipe, "random_crop_scale", recipe.random_crop_scale[1] <= 1, "must not exceed 1, the whole image")
     _require(recipe, "schedule", recipe.schedule in SCHEDULES, f"choose from {', '.join(SCHEDULES)}")
-    _require(recipe, "optimizer", recipe.optimizer in list_optimizers(), f"choose from {', '.join(list_optimizers())}")
+    optimizers = [str(name) for name in list_optimizers()]
+    _require(recipe, "optimizer", recipe.optimizer in optimizers, f"choose from {', '.join(optimizers)}")
     try:
         if recipe.random_augment is not None:
             rand_augment_transform(recipe.random_augment)

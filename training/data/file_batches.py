@@ -1,6 +1,7 @@
 """Batches of images that are transformed one by one, in worker processes, by timm's transforms."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from timm.data import create_transform
@@ -28,15 +29,15 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
         self.images = images
         self.seed = seed
         shape = (3, data.resolution, data.resolution)
-        common = {"interpolation": data.interpolation, "mean": tuple(data.mean), "use_prefetcher": True}
+        common: dict[str, Any] = {"interpolation": data.interpolation, "mean": data.mean, "use_prefetcher": True}
         if recipe is None:
             self.transform = create_transform(shape, crop_pct=data.crop_pct, **common)
         else:
             self.transform = create_transform(
                 shape,
                 is_training=True,
-                scale=tuple(recipe.random_crop_scale),
-                ratio=tuple(recipe.random_crop_ratio),
+                scale=recipe.random_crop_scale,
+                ratio=recipe.random_crop_ratio,
                 hflip=data.horizontal_flip,
                 color_jitter=recipe.color_jitter,
                 auto_augment=recipe.random_augment,
@@ -67,10 +68,10 @@ class EpochSampler(Sampler[EpochAndIndex]):
         return self.count
 
     def __iter__(self) -> Iterator[EpochAndIndex]:
-        order = range(self.count)
+        order = torch.arange(self.count)
         if self.shuffle:
-            order = torch.randperm(self.count, generator=generator(self.seed, SHUFFLE, self.epoch)).tolist()
-        return ((self.epoch, index) for index in order)
+            order = torch.randperm(self.count, generator=generator(self.seed, SHUFFLE, self.epoch))
+        return ((self.epoch, index) for index in order.tolist())
 
 
 class FileBatches:
