@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from architectures import list_networks
 from architectures.network import TIMM_NETWORKS
@@ -20,3 +20,26 @@ def image(size: tuple[int, int], batch: int = 2) -> Tensor:
 def logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """What a network returns in training, which may be the logits of several heads, as one tensor."""
     return output if isinstance(output, Tensor) else torch.cat(output)
+
+
+@torch.no_grad()
+def audible(network: nn.Module) -> nn.Module:
+    """The network, in eval mode, as if trained: initial weights let the branches whisper (layer scales of 1e-6).
+
+    Weights are noise over their fan-in, scales near 1, and batch norms have the statistics of one batch.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for key, parameter in network.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim > 1:
+            parameter.copy_(noise / parameter[0].numel() ** 0.5)
+        else:
+            parameter.copy_(0.1 * noise + key.endswith(("weight", "gamma")))
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    network(image((64, 96), batch=4))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return network.eval()

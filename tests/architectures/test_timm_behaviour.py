@@ -13,7 +13,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from .networks import NETWORKS, image, logits
+from .networks import NETWORKS, audible, image, logits
 
 SIZE = (64, 96)
 
@@ -26,8 +26,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def network(name: str) -> nn.Module:
     """Built once a network; a test that changes it works on a copy."""
-    torch.manual_seed(0)
-    return timm.create_model(name, num_classes=10).eval()
+    return audible(timm.create_model(name, num_classes=10).eval())
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +70,13 @@ class TestForward:
             output = converted(image(SIZE).to(memory_format=torch.channels_last))
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-    def test_autocast(self, network: nn.Module, expected: Tensor, dtype: torch.dtype) -> None:
+    # Eight times the error for three bits less; deep products of generated kernels make the most of it.
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.1)])
+    def test_autocast(self, network: nn.Module, expected: Tensor, dtype: torch.dtype, tolerance: float) -> None:
         with torch.no_grad(), torch.autocast("cpu", dtype):
             output = network(image(SIZE)).float()
         assert output.isfinite().all()
-        assert (output - expected).norm() <= 0.1 * expected.norm()
+        assert (output - expected).norm() <= tolerance * expected.norm()
 
 
 class TestTraining:

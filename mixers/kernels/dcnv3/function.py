@@ -1,7 +1,10 @@
 """The function that mixers call."""
 
+import torch
 from torch import Tensor
 
+from . import reference
+from .geometry import Geometry
 from .operator import DCNV3
 
 
@@ -48,18 +51,11 @@ def dcnv3(
             or one that does not take this device or dtype.
         MissingImplementationError: the implementation asked for by name cannot run on this machine.
     """
-    output = DCNV3(
-        value,
-        offsets,
-        weights,
-        kernel_size,
-        stride,
-        padding,
-        dilation,
-        float(offset_scale),
-        remove_centre,
-        implementation,
-    )
+    numbers = (kernel_size, stride, padding, dilation, float(offset_scale), remove_centre)
+    if torch.onnx.is_in_onnx_export():  # ONNX lacks the operator, and has all that the reference is made of.
+        output = reference.forward(value, offsets, weights, Geometry(*numbers))
+    else:
+        output = DCNV3(value, offsets, weights, *numbers, implementation)
     if centre_feature_scale is None:
         return output
     if value.shape != output.shape or centre_feature_scale.shape != weights.shape[:-1]:
