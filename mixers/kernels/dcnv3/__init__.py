@@ -2,6 +2,6 @@
 
 from .compiler import MissingImplementationError
 from .function import dcnv3
-from .implementations import IMPLEMENTATIONS, implementation_for
+from .implementations import IMPLEMENTATIONS, Implementation, implementation_for
 
-__all__ = ["IMPLEMENTATIONS", "MissingImplementationError", "dcnv3", "implementation_for"]
+__all__ = ["IMPLEMENTATIONS", "Implementation", "MissingImplementationError", "dcnv3", "implementation_for"]

@@ -77,6 +77,7 @@ def _launch(
         "BLOCK": block,
         "WIDTH": padded_width,
         "INDEX": tl.int64 if largest_index >= 2**31 else tl.int32,
+        "enable_fp_fusion": True,
     }
     return block, batch * out_rows * out_columns * groups, numbers
 

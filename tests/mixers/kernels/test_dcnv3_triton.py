@@ -1,0 +1,68 @@
+"""The Triton implementation without a GPU: interpreted it equals the reference, and it compiles for sm_80 and sm_90."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+triton = pytest.importorskip("triton")
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from mixers.kernels.dcnv3 import implementations  # noqa: E402
+
+TRITON = implementations.module_of("triton")
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "test_points_far_away_or_nowhere_add_nothing or (without_centre and mixed) or (unpadded and float32 and True)",
+        pytest.param("test", marks=pytest.mark.slow),
+    ],
+    ids=["few", "all"],
+)
+def test_interpreted_equals_reference(chosen: str):
+    tests = str(Path(__file__).with_name("interpreted_triton.py"))
+    outcome = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, tests],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stdout
+
+
+CONSTANTS = {
+    "KERNEL_SIZE": 3,
+    "DILATION": 1,
+    "CENTRE": 1,
+    "REMOVE_CENTRE": True,
+    "POINTS": 8,
+    "BLOCK": 64,
+    "WIDTH": 16,
+    "INDEX": triton.language.int64,
+}
+
+
+@pytest.mark.parametrize("kernel", ["_forward_kernel", "_backward_kernel"])
+@pytest.mark.parametrize("architecture", [80, pytest.param(90, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeatable", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_compiles_without_a_gpu(kernel: str, architecture: int, repeatable: bool):
+    function = getattr(TRITON, kernel)
+    constants = CONSTANTS | {"REPEATABLE": repeatable}
+    names = ("output", "value", "offsets", "weights", "grad_offsets", "grad_weights", "grad")
+    pointers = dict.fromkeys(names, "*bf16")
+    pointers |= {"factor": "*fp32", "grad_value": "*i64" if repeatable else "*fp32"}
+    types = {
+        name: "constexpr" if name in constants else pointers.get(name, "fp32" if name == "scale" else "i32")
+        for name in function.arg_names
+    }
+    values = {(place,): constants[name] for place, name in enumerate(types) if name in constants}
+    source = ASTSource(function, types, values)
+    binary = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"enable_fp_fusion": True})
+    assert f".target sm_{architecture}" in binary.asm["ptx"]
+    assert binary.asm["cubin"]
