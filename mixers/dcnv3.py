@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
-from .kernels.dcnv3 import dcnv3
+from .kernels.dcnv3 import IMPLEMENTATIONS, dcnv3
 from .registry import register
 
 
@@ -29,6 +29,7 @@ class DCNv3(Mixer):
         kernel_size: side of the square of sampling points before they are moved, odd, in pixels.
         dw_kernel_size: side of the depth-wise convolution that offsets and weights are computed from, odd, in pixels.
         offset_scale: factor on the points' distances from the pixel, learned offsets included.
+        implementation: auto, or the code that samples: cpp, cuda, triton or reference. The numbers are the same.
     """
 
     per_stage: ClassVar = {"groups": lambda dim: largest_divisor(dim, at_most=dim // 16)}
@@ -42,15 +43,19 @@ class DCNv3(Mixer):
         kernel_size: int = 3,
         dw_kernel_size: int = 3,
         offset_scale: float = 1.0,
+        implementation: str = "auto",
     ) -> None:
         super().__init__(dim, resolution)
         require(groups >= 1 and dim % groups == 0, "groups", groups, f"must divide dim={dim}")
         for option, size in (("kernel_size", kernel_size), ("dw_kernel_size", dw_kernel_size)):
             require(size >= 1 and size % 2 == 1, option, size, "must be odd and at least 1")
         require(offset_scale > 0, "offset_scale", offset_scale, "must be positive")
+        choices = ("auto", *IMPLEMENTATIONS)
+        require(implementation in choices, "implementation", implementation, f"must be one of {', '.join(choices)}")
         self.groups = groups
         self.kernel_size = kernel_size
         self.offset_scale = offset_scale
+        self.implementation = implementation
         points = kernel_size**2
         self.dw_conv = nn.Conv2d(dim, dim, dw_kernel_size, padding=dw_kernel_size // 2, groups=dim)
         self.norm = nn.LayerNorm(dim)
@@ -73,6 +78,7 @@ class DCNv3(Mixer):
             kernel_size=self.kernel_size,
             padding=self.kernel_size // 2,
             offset_scale=self.offset_scale,
+            implementation=self.implementation,
         )
         return self.output_proj(x)
 
