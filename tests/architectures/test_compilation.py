@@ -102,4 +102,7 @@ def test_onnx_file_computes_the_same(name: str) -> None:
         images = image(SIZE, batch)
         (output,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
         with torch.no_grad():
-            torch.testing.assert_close(torch.from_numpy(output), network(images), rtol=0, atol=1e-4)
+            expected = network(images)
+        # Relative to the largest logit: at its initialisation a Conformer's are in the thousands.
+        scale = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(torch.from_numpy(output), expected, rtol=0, atol=1e-4 * scale)
