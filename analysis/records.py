@@ -1,4 +1,4 @@
-"""What every cell left behind: one `record.json` each, written atomically, and all of them read into one table.
+"""What every cell left behind, read into one table.
 
 Cells lie at ROOT/<sweep>/<name>-<cell>/, with `record.json` and, where something was trained, `metrics.jsonl`.
 """
@@ -6,99 +6,16 @@ Cells lie at ROOT/<sweep>/<name>-<cell>/, with `record.json` and, where somethin
 import glob
 import json
 import logging
-import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import duckdb
 import pandas as pd
 
+from .record import SCHEMA, STATUSES
+
 log = logging.getLogger(__name__)
-
-SCHEMA = 1
-STATUSES = ("completed", "failed", "out_of_memory", "preempted", "running")
-
-
-class Record(TypedDict):
-    """What is known of a cell. Names of results and of columns of rows end in their unit where they have one."""
-
-    schema: int  # SCHEMA
-    cell: str  # 12 hexadecimal digits, a hash of what defines the result
-    name: str  # for people; two cells may share it
-    sweep: str
-    task: str
-    status: Literal["completed", "failed", "out_of_memory", "preempted", "running"]
-    reason: str | None  # one sentence, unless completed
-    traceback: str | None
-    config: Mapping[str, Any]  # resolved: enough to run the cell again
-    results: Mapping[str, Any]  # one number each: params, macs, top1_percent, ...
-    rows: list[Mapping[str, Any]]  # one measurement of speed each
-    details: Mapping[str, Any]
-    environment: Mapping[str, Any]  # versions, device, commit; `fingerprint` is their hash
-    started: str  # ISO 8601, UTC
-    finished: str | None
-    seconds: float | None
-
-
-class UnreadableRecordError(ValueError):
-    """A file that is not a whole record of this schema; the message names it and says why."""
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write `record` so that a reader finds the old file or the new one, whole, even after a power failure.
-
-    JSON knows no NaN and no infinity, and neither is a measurement: they are written as null, an empty cell.
-
-    Raises:
-        OSError: the disk is full or not writable; what was at `path` before is still there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_finite(record), indent=1, allow_nan=False, default=str)
-    # Beside the target, because a rename is atomic within one file system only.
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp lets only the owner read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_record(path: Path) -> Record:
-    """The record at `path`, with whatever further keys a newer version has put into it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        UnreadableRecordError: the file is half-written, damaged or of another schema.
-    """
-    try:
-        record = json.loads(path.read_bytes())
-    except ValueError as error:  # also a UnicodeDecodeError
-        raise UnreadableRecordError(f"{path} is not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("status") not in STATUSES:
-        raise UnreadableRecordError(f"{path} is not a record of schema {SCHEMA}")
-    return record
-
 
 # What the tables need of a record. Keys that are not named here are not read, so a record may have more of them;
 # a value of another type than said here reads as empty.

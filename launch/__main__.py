@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.records import read_record
+from analysis.record import read_record
 
 from .cell import Cell
 from .sweep import STYLES, headline, run_sweep

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from analysis.record import PLACE_KEYS
+
 # Keys of the configuration that a task's result depends on, besides the network itself. Where a cell runs, how it is
 # tracked and what else is in its sweep are not among them: the same result has the same identity everywhere.
 RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -20,8 +22,6 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("precision", "data", "weights", "seed"),
 }
 NETWORK_KEYS = ("network", "mixer", "mixer_source", "scale")
-# Where data lies and how many processes read it change nothing in a result.
-PLACE_KEYS = ("root", "workers")
 
 
 def identity(config: Mapping[str, Any]) -> str:

@@ -12,14 +12,12 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from analysis.records import read_record, write_record
+from analysis.record import SCHEMA, read_record, write_record
 
 from .cell import Cell
 from .tracking import track
 
 log = logging.getLogger(__name__)
-
-SCHEMA = 1
 
 
 class Preempted(BaseException):

@@ -29,12 +29,12 @@ def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
 
 
 def _cost(outcome: Outcome) -> NetworkCost:
-    config, details = outcome.cell.config, outcome.record["details"]
+    config, results = outcome.cell.config, outcome.record["results"]
     unified = config["network"]["name"] == "unified"
     return NetworkCost(
         name=outcome.cell.label,
         scale=config["scale"] if unified else None,
-        params=details["params"],
-        macs=details["macs"],
-        activations=details["activations"],
+        params=results["params"],
+        macs=results["macs"],
+        activations=results["activations"],
     )

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..record import PLACE_KEYS
+
 # Mixers that put the others in proportion, rather than compete with them.
 CONTROLS = ("identity", "pooling", "global_attention")
-# Where data lies and how many processes read it change nothing in a result.
-PLACE_KEYS = ("root", "workers")
 # Columns of a table that already say a part of the identity.
 SAID_BY_COLUMNS = (
     "network.name",

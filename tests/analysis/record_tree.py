@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.records import write_record
+from analysis.record import write_record
 
 ENVIRONMENT = {
     "python": "3.11.2",

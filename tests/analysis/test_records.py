@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from analysis.records import UnreadableRecordError, read_metrics, read_record, read_records, read_speed, write_record
+from analysis.record import UnreadableRecordError, read_record, write_record
+from analysis.records import read_metrics, read_records, read_speed
 
 from .record_tree import cell_record, speed_row, train_record, write_cell
 
@@ -145,7 +146,7 @@ def test_a_reader_never_sees_half_a_record(tmp_path):
     record = train_record("halo", top1=97.5) | {"details": {"filler": "x" * 2_000_000}}
     write_record(path, record)
     program = (
-        "import json, pathlib, sys; from analysis.records import read_record, write_record\n"
+        "import json, pathlib, sys; from analysis.record import read_record, write_record\n"
         "path = pathlib.Path(sys.argv[1]); record = read_record(path)\n"
         "for _ in range(30): write_record(path, record)\n"
     )

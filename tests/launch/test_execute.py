@@ -27,7 +27,7 @@ def perform(monkeypatch):
     def install(action):
         def record_and_act(cell, on_epoch, show_progress):
             performed.append(cell.name)
-            return action(cell) or {"results": {"params": 1}}
+            return action(cell) or {"results": {"params": 1, "macs": 2, "activations": 3}}
 
         monkeypatch.setattr(launch.tasks, "perform", record_and_act)
         return performed
@@ -89,9 +89,10 @@ def test_out_of_memory_is_an_outcome_of_its_own(tmp_path, perform, error):
 
 def test_cells_that_compute_the_same_run_once(tmp_path, perform):
     performed = perform(lambda cell: None)
-    cells = [make_cell(tmp_path, task__name="complexity", seed=seed) for seed in range(4)]
-    assert len(run_sweep(cells)) == 1
-    assert len(performed) == 1
+    task = {"name": "complexity", "rule": "macs"}
+    cells = [make_cell(tmp_path, task=task, scale=scale, seed=seed) for scale in ("micro", "tiny") for seed in (0, 1)]
+    assert len(run_sweep(cells)) == 2
+    assert len(performed) == 2
 
 
 def test_ctrl_c_leaves_a_record_and_stops_the_sweep(tmp_path, perform):
