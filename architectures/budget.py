@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate, pairwise, product
-from math import log
+from math import inf, log
 from statistics import median
 from typing import Any
 
@@ -44,8 +44,15 @@ class Cost:
 
 
 def network_cost(mixers: Sequence[str], variant: Variant) -> Cost:
-    """Cost of the unified network with these four mixers."""
-    return _Costs(mixers, variant).of(variant.dims, variant.depths)
+    """Cost of the unified network with these four mixers.
+
+    Raises: ValueError when a mixer refuses its width or its options.
+    """
+    costs = _Costs(mixers, variant)
+    cost = costs.of(variant.dims, variant.depths)
+    if cost is None:
+        raise costs.refusal
+    return cost
 
 
 def scale_budget(scale: str, budget: str) -> float:
@@ -55,53 +62,50 @@ def scale_budget(scale: str, budget: str) -> float:
 
 
 def matched_variant(mixers: Sequence[str], scale: str, budget: str, start: Variant) -> Variant:
-    """`start` with other widths and another depth of stage 3, so that the network meets the scale's budget within 2 %.
+    """`start` with other widths and depths, so that the network meets the scale's budget within 2 %.
 
     Widths double from stage to stage, but the last may be up to two steps off. A step is 32 channels for mixers with an
-    option that is a function of the width (heads, groups), so that a head keeps its 32 channels, and else 8. Of the
-    shapes that meet the budget, the one nearest to `start` is taken.
+    option that is a function of the width (heads, groups), so that a head keeps its 32 channels, and else 8; smaller
+    ones are tried when that fails. The depth of stage 3 is free, that of stage 1 may be less. Of the shapes that meet
+    the budget, the one nearest to `start` is taken.
 
     Raises: ValueError when there is none, or when the mixer refuses every width.
     """
     target = scale_budget(scale, budget)
     costs = _Costs(mixers, start)
-    step = 32 if any(callable(rule) for mixer in mixers for rule in MIXERS[mixer].per_stage.values()) else 8
-    shapes = sorted(_shapes(start, step), key=lambda shape: _distance(start, *shape))
-    error, refusal = float("inf"), None
-    for aim in (AIM, PROMISE):
-        for dims, depths in shapes:
-            try:
-                cost = costs.of(dims, depths)
-            except ValueError as reason:
-                refusal = reason
-                continue
-            ratio = getattr(cost, budget) / target - 1
-            error = min(error, ratio, key=abs)
-            if abs(ratio) <= aim:
-                return replace(start, dims=dims, depths=depths)
-    if refusal is not None and error == float("inf"):
-        raise refusal
+    headed = any(callable(rule) for mixer in mixers for rule in MIXERS[mixer].per_stage.values())
+    nearest = inf
+    for step, aim in product((32, 8, 2) if headed else (8, 2), (AIM, PROMISE)):
+        for dims, depths in sorted(_shapes(start, step), key=lambda shape: _distance(start, *shape)):
+            cost = costs.of(dims, depths)
+            if cost is not None:
+                ratio = getattr(cost, budget) / target - 1
+                nearest = min(nearest, ratio, key=abs)
+                if abs(ratio) <= aim:
+                    return replace(start, dims=dims, depths=depths)
+    if costs.refusal is not None and nearest == inf:
+        raise costs.refusal
     raise ValueError(
         f"budget: no width and depth of the network around {', '.join(dict.fromkeys(mixers))} comes within "
-        f"{PROMISE:.0%} of scale {scale}'s {target:,.0f} {budget}; the nearest is {error:+.1%} off"
+        f"{PROMISE:.0%} of scale {scale}'s {target:,.0f} {budget}; the nearest is {nearest:+.1%} off"
     )
 
 
 def _shapes(start: Variant, step: int) -> Iterator[tuple[PerStage, PerStage]]:
-    """Dims and depths to try: from an eighth to twice the width, from one block in stage 3 to twice as many."""
-    widths = range(step, 2 * start.dims[0] + 1, step)
-    for width, last, depth in product(widths, range(-2, 3), range(1, 2 * start.depths[2] + 1)):
+    """Dims and depths to try: a quarter to twice the width, and from one block in stage 3 to twice as many."""
+    widths = [width for width in range(step, 2 * start.dims[0] + 1, step) if 4 * width >= start.dims[0]]
+    firsts, thirds = range(1, start.depths[0] + 1), range(1, 2 * start.depths[2] + 1)
+    for width, last, first, third in product(widths, range(-2, 3), firsts, thirds):
         if 8 * width + last * step > 4 * width:
-            yield (
-                (width, 2 * width, 4 * width, 8 * width + last * step),
-                (start.depths[0], start.depths[1], depth, start.depths[3]),
-            )
+            dims = (width, 2 * width, 4 * width, 8 * width + last * step)
+            yield dims, (first, start.depths[1], third, start.depths[3])
 
 
 def _distance(start: Variant, dims: PerStage, depths: PerStage) -> float:
     """Sum of the ratios, as absolute logarithms, by which the shape departs from `start` and from doubling widths."""
-    departures = (dims[0] / start.dims[0], depths[2] / start.depths[2], dims[3] / (8 * dims[0]))
-    return sum(abs(log(ratio)) for ratio in departures)
+    widths = (dims[0] / start.dims[0], dims[3] / (8 * dims[0]))
+    deeper = (new / old for new, old in zip(depths, start.depths, strict=True))
+    return sum(abs(log(ratio)) for ratio in (*widths, *deeper))
 
 
 class _Costs:
@@ -110,16 +114,24 @@ class _Costs:
     def __init__(self, mixers: Sequence[str], variant: Variant) -> None:
         self.mixers = mixers
         self.variant = variant
-        # (stage, dim) -> cost of the stage's first 0, 1, 2, ... blocks.
-        self.blocks: dict[tuple[int, int], list[Cost]] = {}
+        # (stage, dim) -> cost of the stage's first 0, 1, 2, ... blocks, or None where the mixer refuses the width.
+        self.blocks: dict[tuple[int, int], list[Cost] | None] = {}
+        self.refusal: ValueError | None = None
 
-    def of(self, dims: PerStage, depths: PerStage) -> Cost:
-        total = _cost_around_blocks(dims)
+    def of(self, dims: PerStage, depths: PerStage) -> Cost | None:
+        """Cost of the network, or None where a mixer refuses a width; `refusal` is then its last reason."""
+        parts = [_cost_around_blocks(dims)]
         for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             if (stage, dim) not in self.blocks:
-                self.blocks[stage, dim] = self._first_blocks(stage, dim)
-            total += self.blocks[stage, dim][depth]
-        return total
+                try:
+                    self.blocks[stage, dim] = self._first_blocks(stage, dim)
+                except ValueError as refusal:
+                    self.blocks[stage, dim], self.refusal = None, refusal
+            first_blocks = self.blocks[stage, dim]
+            if first_blocks is None:
+                return None
+            parts.append(first_blocks[depth])
+        return sum(parts, Cost())
 
     def _first_blocks(self, stage: int, dim: int) -> list[Cost]:
         given = self.variant.mixer_options

@@ -1,0 +1,243 @@
+"""The unified backbone: published sizes, options, mixers per stage, initialisation, layout."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import NetworkSpec, build_network
+from architectures.block import Block, LayerScale, PositionEmbedding
+from architectures.stages import stage_resolutions
+from architectures.unified import UnifiedBackbone
+from mixers import MIXERS, build_mixer
+
+from .networks import audible, image
+
+# Facts of the authors' release: parameters of each network, as integers.
+PUBLISHED_PARAMS = {
+    "unified_halo_micro": 4_389_672,
+    "unified_halo_tiny": 31_523_176,
+    "unified_halo_small": 52_831_336,
+    "unified_halo_base": 93_327_336,
+    "unified_pvt_micro": 4_454_056,
+    "unified_pvt_tiny": 31_157_736,
+    "unified_pvt_small": 50_887_656,
+    "unified_pvt_base": 91_566_312,
+    "unified_swin_micro": 4_381_042,
+    "unified_swin_tiny": 31_540_546,
+    "unified_swin_small": 52_867_666,
+    "unified_swin_base": 93_388_576,
+    "unified_convnext_micro": 4_439_624,
+    "unified_convnext_tiny": 31_912_360,
+    "unified_convnext_small": 54_393_640,
+    "unified_convnext_base": 95_865_576,
+    "unified_dcn_v3_micro": 4_302_692,
+    "unified_dcn_v3_tiny": 29_933_272,
+    "unified_dcn_v3_small": 50_082_280,
+    "unified_dcn_v3_base": 97_465_192,
+}
+# Drop path rates in classification and in detection.
+PUBLISHED_DROP_PATH = {
+    "unified_halo_micro": (0.0, 0.1),
+    "unified_halo_base": (0.5, 0.3),
+    "unified_pvt_tiny": (0.1, 0.2),
+    "unified_swin_tiny": (0.2, 0.2),
+    "unified_convnext_small": (0.4, 0.2),
+    "unified_dcn_v3_small": (0.3, 0.2),
+}
+
+
+def described(**spec) -> UnifiedBackbone:
+    """The network on the meta device."""
+    with torch.device("meta"):
+        return build_network(NetworkSpec(**spec))
+
+
+def blocks_of(network: UnifiedBackbone) -> list[Block]:
+    return [block for stage in network.stages for block in stage.blocks]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARAMS)
+def test_parameters_of_published_variants(name: str) -> None:
+    assert sum(parameter.numel() for parameter in described(name=name).parameters()) == PUBLISHED_PARAMS[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_DROP_PATH)
+def test_drop_path_grows_linearly_to_the_published_rate(name: str) -> None:
+    for detection, rate in zip((False, True), PUBLISHED_DROP_PATH[name], strict=True):
+        rates = [
+            block.drop_path.drop_prob for block in blocks_of(described(name=name, options={"detection": detection}))
+        ]
+        assert rates == pytest.approx(torch.linspace(0, rate, len(rates)).tolist())
+    given = blocks_of(described(name=name, drop_path_rate=0.7))
+    assert given[-1].drop_path.drop_prob == pytest.approx(0.7)
+
+
+class TestMixerOptions:
+    def test_published_heads(self) -> None:
+        stages = described(name="unified_pvt_tiny").stages
+        assert [stage.blocks[0].mixer.num_heads for stage in stages] == [1, 2, 5, 8]
+        assert [stage.blocks[0].mixer.sr_ratio for stage in stages] == [8, 4, 2, 1]
+
+    def test_shift_alternates_and_is_off_where_the_window_is_the_map(self) -> None:
+        stages = described(mixer="shifted_window", scale="micro").stages
+        shifts = [[block.mixer.shift_size for block in stage.blocks] for stage in stages]
+        assert shifts == [[0, 3], [0, 3], [0, 3] * 4 + [0], [0, 0]]
+
+    def test_detection_shifts_in_every_stage_and_sees_padding(self) -> None:
+        stages = described(mixer="shifted_window", scale="micro", options={"detection": True}).stages
+        assert [block.mixer.shift_size for block in stages[3].blocks] == [0, 3]
+        assert not stages[0].blocks[0].mixer.mask_padding
+        assert (
+            not described(mixer="halo", scale="micro", options={"detection": True})
+            .stages[0]
+            .blocks[0]
+            .mixer.mask_padding
+        )
+
+    @pytest.mark.parametrize(
+        ("option", "value", "expected"),
+        [
+            ("window_size", 8, [[8] * 2, [8] * 2, [8] * 9, [7] * 2]),
+            ("window_size", (8, 7, 14, 7), [[8] * 2, [7] * 2, [14] * 9, [7] * 2]),
+            ("shift_size", 2, [[2] * 2, [2] * 2, [2] * 9, [0] * 2]),
+            ("shift_size", (0, 1, 2), [[0, 1], [0, 1], [0, 1, 2] * 3, [0, 0]]),
+        ],
+    )
+    def test_given_values_win(self, option: str, value: int | tuple[int, ...], expected: list[list[int]]) -> None:
+        network = described(mixer="shifted_window", scale="micro", mixer_options={option: value})
+        assert [[getattr(block.mixer, option) for block in stage.blocks] for stage in network.stages] == expected
+
+    def test_four_mixers_get_their_own_options(self) -> None:
+        mixers = ("depthwise_conv", "halo", "identity", "depthwise_conv")
+        options = {"kernel_size": 5, "block_size": 4}
+        network = described(mixer=mixers, scale="micro", mixer_options=options)
+        for stage, mixer in zip(network.stages, mixers, strict=True):
+            assert {type(block.mixer) for block in stage.blocks} == {MIXERS[mixer]}
+        assert network.stages[3].blocks[0].mixer.kernel_size == 5
+        assert network.stages[1].blocks[0].mixer.block_size == 4
+
+    def test_four_times_the_same_mixer_is_the_published_variant(self) -> None:
+        same, single = described(mixer=("halo",) * 4, scale="tiny"), described(mixer="halo", scale="tiny")
+        assert {key: value.shape for key, value in same.state_dict().items()} == {
+            key: value.shape for key, value in single.state_dict().items()
+        }
+
+
+class TestInitialization:
+    def test_convolutions_and_linear_layers_of_mixers_too(self) -> None:
+        torch.manual_seed(0)
+        network = build_network(NetworkSpec("unified_dcn_v3_micro"))
+        weights = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        assert len(weights) > 60
+        for module in weights:
+            assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.25)
+            assert module.bias is None or not module.bias.any()
+
+    def test_everything_else(self) -> None:
+        network = build_network(NetworkSpec("unified_pvt_micro"))
+        for module in network.modules():
+            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+                assert (module.weight == 1).all()
+                assert not module.bias.any()
+            elif isinstance(module, LayerScale):
+                assert (module.gamma == 1e-6).all()
+            elif isinstance(module, PositionEmbedding):
+                assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+
+    def test_eps(self) -> None:
+        network = described(name="unified_halo_micro")
+        assert {norm.eps for block in blocks_of(network) for norm in (block.norm1, block.norm2)} == {1e-5}
+        assert {network.stages[1].norm.eps, network.stages[1].downsample.norm.eps, network.stem.norm1.eps} == {1e-6}
+        assert {block.norm1.eps for block in blocks_of(described(name="unified_swin_micro"))} == {1e-6}
+
+
+class TestOptions:
+    @pytest.mark.parametrize("initial", [0.0, -1.0])
+    def test_no_layer_scale(self, initial: float) -> None:
+        network = described(name="unified_swin_micro", options={"layer_scale_init": initial})
+        assert not [key for key in network.state_dict() if "layer_scale" in key]
+
+    def test_mlp_ratio(self) -> None:
+        network = described(name="unified_swin_micro", options={"mlp_ratio": (1, 2, 3, 0.5)})
+        hidden = [stage.blocks[0].mlp.fc1.out_features for stage in network.stages]
+        assert hidden == [32, 128, 384, 128]
+
+    def test_position_embedding(self) -> None:
+        network = described(name="unified_swin_micro", options={"position_embedding": True}, img_size=(96, 160))
+        shapes = [tuple(stage.blocks[0].position.weight.shape) for stage in network.stages]
+        assert shapes == [(24, 40, 32), (12, 20, 64), (6, 10, 128), (3, 5, 256)]
+        assert all(block.position is None for stage in network.stages for block in stage.blocks[1:])
+
+    def test_detection_has_output_norms_instead_of_stage_norms_and_conv_head(self) -> None:
+        keys = described(name="unified_pvt_micro", options={"detection": True}).state_dict()
+        assert "output_norms.3.weight" in keys
+        assert not [key for key in keys if key.startswith(("conv_head", "stages.0.norm"))]
+
+
+class TestBlock:
+    def block(self, **options) -> Block:
+        torch.manual_seed(0)
+        mixer = build_mixer("depthwise_conv", 8, (4, 6), kernel_size=3)
+        plain = {"mlp_ratio": 2, "norm_eps": 1e-5, "layer_scale_init": 1.0, "drop_path": 0.0}
+        return Block(8, mixer, **plain | options).double()
+
+    def expected(self, block: Block, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + block.layer_scale1.gamma * block.mixer(nn.functional.layer_norm(mixed, (8,), eps=1e-5))
+        hidden = nn.functional.gelu(block.mlp.fc1(nn.functional.layer_norm(x, (8,), eps=1e-5)))
+        return x + block.layer_scale2.gamma * block.mlp.fc2(hidden)
+
+    @pytest.mark.parametrize("in_residual", [True, False])
+    def test_position_embedding_of_the_residual_or_of_the_branch_only(self, in_residual: bool) -> None:
+        position = PositionEmbedding(8, (4, 6))
+        block = self.block(position=position, position_in_residual=in_residual)
+        x = torch.randn(2, 4, 6, 8, dtype=torch.float64)
+        with_position = x + position.weight
+        expected = self.expected(block, with_position if in_residual else x, with_position)
+        torch.testing.assert_close(block(x), expected)
+
+    def test_position_embedding_at_another_size(self) -> None:
+        position = PositionEmbedding(8, (4, 6)).double()
+        grid = position.weight.permute(2, 0, 1)[None]
+        expected = nn.functional.interpolate(grid, (7, 3), mode="bilinear", align_corners=True)[0].permute(1, 2, 0)
+        x = torch.randn(2, 7, 3, 8, dtype=torch.float64)
+        torch.testing.assert_close(position(x), x + expected)
+
+    def test_drop_path_drops_whole_images_of_a_branch_and_scales_the_rest(self) -> None:
+        block = self.block(drop_path=0.5, layer_scale_init=0.5).train()
+        for module in (block.mlp.fc2, block.mixer.output_proj):
+            nn.init.zeros_(module.weight)
+            nn.init.ones_(module.bias)
+        torch.manual_seed(0)
+        added = block(torch.zeros(400, 1, 1, 8, dtype=torch.float64)).detach()
+        assert set(added.unique().tolist()) == {0.0, 1.0, 2.0}
+        assert torch.equal(added.amin(-1), added.amax(-1))
+        # Each branch adds 0.5 / 0.5 = 1 to half of the images.
+        assert float(added.mean()) == pytest.approx(1.0, abs=0.15)
+
+
+class TestSizes:
+    def test_resolutions_of_stages_are_those_of_the_convolutions(self) -> None:
+        network = build_network(NetworkSpec("unified_identity_micro"))
+        for size in ((32, 32), (33, 47), (64, 100), (225, 129)):
+            maps = network.forward_intermediates(image(size, batch=1), intermediates_only=True)
+            assert [tuple(feature_map.shape[2:]) for feature_map in maps] == stage_resolutions(size)
+
+    def test_network_built_for_another_size_shares_all_but_tables(self) -> None:
+        network = audible(build_network(NetworkSpec("unified_halo_micro")).eval())
+        other = build_network(NetworkSpec("unified_halo_micro", img_size=(64, 96))).eval()
+        other.load_state_dict(network.state_dict())
+        with torch.no_grad():
+            torch.testing.assert_close(other(image((64, 96))), network(image((64, 96))))
+
+
+def test_maps_are_never_copied_between_layouts() -> None:
+    """Every layer norm, and so every block, sees a contiguous B, H, W, C map."""
+    network = build_network(NetworkSpec("unified_convnext_micro")).eval()
+    strides = []
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(lambda module, inputs: strides.append(inputs[0].is_contiguous()))
+    with torch.no_grad():
+        network(image((64, 96)))
+    assert len(strides) > 40
+    assert all(strides)
