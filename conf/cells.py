@@ -32,12 +32,14 @@ def to_cell(config: DictConfig) -> Cell:
     _check_choices(plain)
     plain["mixer_source"] = _digest(plain["mixer_module"])
     try:
+        # Values are checked as they were given, where null may stand for the number of class folders.
+        complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
+        _check_weights(complete)
         _check_values(plain)
-        plain["data"]["num_classes"] = _count_classes(plain["data"])
-        _check_that_it_builds(plain)
+        _check_that_it_builds(complete)
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    return Cell(plain)
+    return Cell(complete)
 
 
 def _plain(value: Any) -> Any:
@@ -67,9 +69,10 @@ def _check_choices(config: Mapping[str, Any]) -> None:
         if config["scale"] is None:
             raise ConfigurationError("network=unified needs scale=NAME, one of micro, tiny, small, base")
     if config["task"]["name"] == "evaluate" and weights is None:
-        raise ConfigurationError("task=evaluate needs weights=PATH: a cell's directory or a .safetensors file")
-    if weights is not None and not Path(weights).exists():
-        raise ConfigurationError(f"weights={weights}: there is no such file or directory")
+        raise ConfigurationError(
+            "task=evaluate needs weights=official, or weights=PATH: a cell's directory, a .safetensors file, or a "
+            "checkpoint of the network's authors"
+        )
 
 
 def _digest(mixer_module: str | None) -> str | None:
@@ -108,3 +111,16 @@ def _check_that_it_builds(config: Mapping[str, Any]) -> None:
     from launch.network import network_spec
 
     check_network(network_spec(config))
+
+
+def _check_weights(config: Mapping[str, Any]) -> None:
+    """Weights that do not exist, or are nobody's to have, are known before anything is fetched."""
+    from launch.network import network_spec
+    from launch.weights import check_weights
+
+    if config["weights"] is not None:
+        spec, fine_tuning = network_spec(config), config["task"]["name"] == "train"
+        try:
+            check_weights(spec, config["weights"], fine_tuning=fine_tuning)
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(f"weights={config['weights']}: {error}") from error

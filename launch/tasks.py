@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +15,11 @@ from mixers import load_mixer_module
 from training.evaluate import evaluate
 from training.settings import DataSettings, RecipeSettings
 from training.train import train
-from training.weights import load_weights
 
 from .cell import Cell
 from .network import network_spec
 from .tracking import OnEpoch
+from .weights import load
 
 Parts = dict[str, Any]
 
@@ -77,7 +76,7 @@ def _train(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
     data, recipe = DataSettings(**config["data"]), RecipeSettings(**config["recipe"])
     network = build_network(spec)
     if config["weights"]:
-        load_weights(network, Path(config["weights"]))
+        load(network, spec, config["weights"], fine_tuning=True, show_progress=show_progress)
     results = train(
         network,
         data,
@@ -97,7 +96,7 @@ def _evaluate(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
     data = DataSettings(**config["data"])
     network = build_network(spec)
     if config["weights"]:
-        load_weights(network, Path(config["weights"]))
+        load(network, spec, config["weights"], fine_tuning=False, show_progress=show_progress)
     results = evaluate(
         network,
         data,

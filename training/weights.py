@@ -1,14 +1,18 @@
-"""Weights from a run of this project into a network."""
+"""Weights from a run of this project, or any with our names, into a network."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Loads `path` into `network`, strictly: every tensor must be there, none besides, all of the right shape.
+def load_weights(network: nn.Module, path: str | Path, *, fine_tuning: bool = False) -> None:
+    """Loads `path` into `network`, strictly: see `load_tensors`.
 
     `path` is a safetensors file (its suffix may be left out), a run's directory, or its `checkpoints` folder; of these
     the weights after the last epoch are taken.
@@ -22,22 +26,54 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         tensors = load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file} is not a whole safetensors file: {error}") from error
+    load_tensors(network, tensors, file, fine_tuning=fine_tuning)
+
+
+def load_tensors(
+    network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path, *, fine_tuning: bool = False
+) -> None:
+    """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape.
+
+    With `fine_tuning`, a classifier for another number of classes is the exception: the network keeps its own.
+
+    Raises: ValueError when they do not fit; names `source` and the first tensor that does not. Nothing is loaded then.
+    """
     expected = network.state_dict()
+    if fine_tuning:
+        tensors = _with_own_classifier(network, tensors, source)
     for name, value in expected.items():
         if name not in tensors:
-            raise ValueError(f"{file} has no {name}, which the network needs")
+            raise ValueError(f"{source} has no {name}, which the network needs")
         if tensors[name].shape != value.shape:
             raise ValueError(
-                f"{file} has {name} of shape {tuple(tensors[name].shape)}, the network's is {tuple(value.shape)}"
+                f"{source} has {name} of shape {tuple(tensors[name].shape)}, the network's is {tuple(value.shape)}"
             )
     for name in tensors:
         if name not in expected:
-            raise ValueError(f"{file} has {name}, which the network does not know")
+            raise ValueError(f"{source} has {name}, which the network does not know")
     network.load_state_dict(tensors)
 
 
+def _with_own_classifier(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
+    """`tensors` with the network's own classifiers in place of those that differ in the number of classes only."""
+    own = network.state_dict()
+    classifiers = network.pretrained_cfg["classifier"]
+    names = [classifiers] if isinstance(classifiers, str) else classifiers
+    fresh = {
+        key: value
+        for key, value in own.items()
+        if key.rpartition(".")[0] in names
+        and key in tensors
+        and len(tensors[key]) != len(value)
+        and tensors[key].shape[1:] == value.shape[1:]
+    }
+    if fresh:
+        log.info("%s is for another number of classes: %s left as initialised", source, ", ".join(fresh))
+    return dict(tensors) | fresh
+
+
 def find_weights(path: Path) -> Path:
-    """The safetensors file that `path` stands for; see `load_weights`."""
+    """The file that `path` stands for; see `load_weights`."""
     candidates = (
         path,
         path.with_name(f"{path.name}.safetensors"),
@@ -47,4 +83,4 @@ def find_weights(path: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(f"no weights at {path}: neither a safetensors file nor the directory of a run")
+    raise FileNotFoundError(f"no weights at {path}: neither a file of weights nor the directory of a run")

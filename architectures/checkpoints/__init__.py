@@ -1,19 +1,25 @@
 """The authors' released weights, renamed and reshaped into ours, with nothing left over and nothing missing."""
 
-from . import conformer, contnet, dwnet, unified
+from . import conformer, contnet, dwnet, reference_networks, unified
 from .contents import CheckpointError, read_checkpoint
 from .conversion import FAMILIES, Family, Rule, convert, load_official
+from .releases import RELEASES, UnavailableError, check_release, official_weights
 
 __all__ = [
     "FAMILIES",
+    "RELEASES",
     "CheckpointError",
     "Family",
     "Rule",
+    "UnavailableError",
+    "check_release",
     "conformer",
     "contnet",
     "convert",
     "dwnet",
     "load_official",
+    "official_weights",
     "read_checkpoint",
+    "reference_networks",
     "unified",
 ]

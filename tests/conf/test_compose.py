@@ -16,7 +16,8 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(autouse=True)
-def hydra():
+def hydra(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nobody's official weights
     register_groups(mixer_module=None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         yield
@@ -68,6 +69,17 @@ def test_the_resolved_configuration_is_plain_and_complete():
     assert yaml.safe_load(yaml.safe_dump(dict(config))) == config
 
 
+def test_weights_are_accepted_from_wherever_they_can_be_had(tmp_path):
+    """Neither read nor fetched yet."""
+    evaluation = ["mixer=halo", "scale=micro", "task=evaluate", "data=digits", "data.num_classes=1000"]
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.safetensors").touch()
+    (tmp_path / "theirs.pth").touch()
+    for weights in ("official", tmp_path, tmp_path / "checkpoints" / "last", tmp_path / "theirs.pth"):
+        assert cell(*evaluation, f"weights={weights}").config["weights"] == str(weights)
+    assert cell("network=resnet18", "task=train", "data=digits", "weights=official").config["data"]["num_classes"] == 10
+
+
 def test_values_by_stage_and_by_block():
     assert cell("mixer=sra", "scale=micro", "mixer.sr_ratio=[4,2,1,1]").config["mixer"]["sr_ratio"] == [4, 2, 1, 1]
     assert cell("mixer=shifted_window", "scale=micro", "mixer.shift_size=[0]").config["mixer"]["shift_size"] == [0]
@@ -98,6 +110,10 @@ def test_values_by_stage_and_by_block():
         (["mixer=halo", "scale=micro", "data=nope"], ["nope", "digits"]),
         (["mixer=halo", "scale=micro", "task=evaluate"], ["weights"]),
         (["mixer=halo", "scale=micro", "task=evaluate", "weights=/nowhere"], ["weights", "/nowhere"]),
+        (["network=i_dynamic_dwnet_tiny", "task=evaluate", "weights=official"], ["weights", "i_dynamic_dwnet_tiny"]),
+        (["network.mixers=[halo,halo,sra,sra]", "scale=micro", "task=evaluate", "weights=official"], ["halo", "sra"]),
+        (["network=contnet_tiny", "task=evaluate", "weights=official"], ["contnet_tiny.pth", "drive.google"]),
+        (["network=dwnet_tiny", "task=evaluate", "data=digits", "weights=official"], ["weights", "1000", "10"]),
         (["mixer=halo", "scale=micro", "network.options.layer_scale=1"], ["layer_scale"]),
         (["mixer=halo", "scale=micro", "task=train", "data=digits", "recipe.epochs=0"], ["epochs", "0"]),
         (["mixer=halo", "scale=micro", "task=speed", "task.batch_sizes=[0]"], ["batch_sizes", "0"]),

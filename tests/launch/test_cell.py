@@ -22,6 +22,7 @@ from .cells import make_cell
         {"recipe__epochs": 2},
         {"seed": 1},
         {"precision": "bf16"},
+        {"weights": "official"},
         {"task__name": "complexity"},
     ],
     ids=lambda change: next(iter(change)),

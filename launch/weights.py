@@ -1,0 +1,73 @@
+"""Which weights a network starts from: a run's, a file of the authors', or their release (`weights=official`)."""
+
+from pathlib import Path
+
+from torch import nn
+
+from architectures import NetworkSpec, registered_name
+from architectures.checkpoints import check_release, load_official, official_weights
+from training.weights import find_weights, load_tensors, load_weights
+
+OFFICIAL = "official"
+# What every official network tells apart, those of ImageNet-1k.
+OFFICIAL_CLASSES = 1000
+
+
+def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool) -> None:
+    """Refuses weights that cannot be loaded, as far as that is known without reading or fetching them.
+
+    Raises:
+        FileNotFoundError: `weights` is a path at which there are none.
+        ValueError: there are no official weights of this network, or they are for other classes.
+        UnavailableError: a person has to fetch them first; says from where.
+    """
+    if weights != OFFICIAL:
+        find_weights(Path(weights))
+        return
+    check_release(_released_name(spec))
+    if spec.num_classes != OFFICIAL_CLASSES and not fine_tuning:
+        raise ValueError(
+            f"official weights tell the {OFFICIAL_CLASSES} classes of ImageNet apart, not {spec.num_classes} others: "
+            f"train them on this data first (task=train)"
+        )
+
+
+def load(network: nn.Module, spec: NetworkSpec, weights: str, *, fine_tuning: bool, show_progress: bool) -> None:
+    """Loads `weights` into `network`, which `spec` describes; all of them must fit.
+
+    Args:
+        weights: "official", or a path: a run's directory, a .safetensors file of ours, any other file of the authors'.
+        fine_tuning: keep the network's own classifier where the weights have one for another number of classes.
+
+    Raises:
+        FileNotFoundError: nothing at that path.
+        ValueError: a damaged file, or weights of another network; names the file and the first wrong entry.
+        UnavailableError: see `architectures.checkpoints.official_weights`.
+    """
+    if weights == OFFICIAL:
+        name = _released_name(spec)
+        file = official_weights(name, options=spec.options, show_progress=show_progress)
+    else:
+        file = find_weights(Path(weights))
+        if file.suffix == ".safetensors":
+            load_weights(network, file, fine_tuning=fine_tuning)
+            return
+        name = _released_name(spec)
+    tensors = load_official(
+        file,
+        name,
+        img_size=spec.img_size,
+        in_chans=spec.in_chans,
+        num_classes=OFFICIAL_CLASSES if fine_tuning else spec.num_classes,
+        options=spec.options,
+    )
+    load_tensors(network, tensors, file, fine_tuning=fine_tuning)
+
+
+def _released_name(spec: NetworkSpec) -> str:
+    """The name under which authors may have released the network."""
+    name = registered_name(spec)
+    if name is None:
+        mixers = spec.mixer if isinstance(spec.mixer, str) else ", ".join(spec.mixer)
+        raise ValueError(f"the unified network with mixer {mixers} at scale {spec.scale} has no official weights")
+    return name

@@ -1,0 +1,163 @@
+"""The weights that a task starts from: a run's, the authors' file, their release; and what fine-tuning changes."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import launch.tasks
+from architectures import NetworkSpec, build_network
+from architectures.checkpoints import CheckpointError, UnavailableError
+from launch.weights import check_weights, load
+from training.checkpoint import save_weights
+
+from ..golden.fill import state_dict_for
+from .cells import make_cell
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "stm"
+CONVNEXT = NetworkSpec(mixer="depthwise_conv", scale="micro")
+TEN_CLASSES = NetworkSpec(mixer="depthwise_conv", scale="micro", num_classes=10)
+
+
+def official(network):
+    weights = state_dict_for(json.loads((GOLDEN / f"{network}.json").read_text())["manifest"])
+    return {key: value.float() for key, value in weights.items()}
+
+
+@pytest.fixture(scope="module")
+def convnext():
+    return official("unified_convnext_micro")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where official weights are looked for; empty at first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "stmbench" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(params=["official", "theirs.pth", "theirs.tar"])
+def weights(request, cache, tmp_path, convnext):
+    """The same weights as a release and as files."""
+    place = cache / "unified_convnext_micro.pth" if request.param == "official" else tmp_path / request.param
+    torch.save({"model": convnext}, place)
+    return "official" if request.param == "official" else str(place)
+
+
+def start(spec, weights, fine_tuning=False):
+    network = build_network(spec)
+    check_weights(spec, weights, fine_tuning=fine_tuning)
+    load(network, spec, weights, fine_tuning=fine_tuning, show_progress=False)
+    return network
+
+
+@pytest.mark.parametrize("fine_tuning", [False, True])
+def test_the_authors_weights_are_taken_whole(weights, convnext, fine_tuning):
+    network = start(CONVNEXT, weights, fine_tuning)
+    assert torch.equal(network.head.weight, convnext["head.weight"])
+    assert torch.equal(network.stem.conv1.weight, convnext["downsample_layers.0.stem.0.weight"])
+
+
+def test_fine_tuning_on_other_classes_keeps_the_networks_own_classifier(weights, convnext, caplog):
+    torch.manual_seed(0)
+    fresh = build_network(TEN_CLASSES).head
+    torch.manual_seed(0)
+    with caplog.at_level(logging.INFO):
+        network = start(TEN_CLASSES, weights, fine_tuning=True)
+    assert torch.equal(network.head.weight, fresh.weight)
+    assert torch.equal(network.head.bias, fresh.bias)
+    assert torch.equal(network.conv_head.conv.weight, convnext["conv_head.0.weight"])
+    assert "another number of classes: head.weight, head.bias left as initialised" in caplog.text
+
+
+def test_evaluation_on_other_classes_is_refused(weights):
+    with pytest.raises(ValueError, match=r"1000.*\b10\b"):
+        start(TEN_CLASSES, weights)
+
+
+def test_both_classifiers_of_conformer_are_kept_when_fine_tuning(tmp_path):
+    save_weights(build_network(NetworkSpec("conformer_tiny_patch16", num_classes=7)), tmp_path / "seven.safetensors")
+    network = start(NetworkSpec("conformer_tiny_patch16", num_classes=3), str(tmp_path / "seven"), fine_tuning=True)
+    assert len(network.token_classifier.weight) == len(network.map_classifier.weight) == 3
+
+
+def test_tables_are_resized_to_the_image(cache):
+    swin = official("unified_swin_micro")
+    torch.save(swin, cache / "unified_swin_micro.pth")
+    network = start(NetworkSpec(mixer="shifted_window", scale="micro", img_size=(160, 160)), "official")
+    ours = network.state_dict()
+    key = "blocks.0.mixer.relative_position_bias_table"
+    assert ours[f"stages.3.{key}"].shape == (81, 8)
+    assert torch.equal(ours[f"stages.0.{key}"], swin["stages.0.0.attn.relative_position_bias_table"])
+
+
+def test_our_own_files_and_runs(tmp_path):
+    trained = build_network(TEN_CLASSES)
+    (tmp_path / "checkpoints").mkdir()
+    save_weights(trained, tmp_path / "checkpoints" / "last.safetensors")
+    for path in (tmp_path, tmp_path / "checkpoints" / "last.safetensors"):
+        assert torch.equal(start(TEN_CLASSES, str(path)).head.weight, trained.head.weight)
+    with pytest.raises(ValueError, match=r"head.weight of shape \(10, 384\), the network's is \(1000, 384\)"):
+        start(CONVNEXT, str(tmp_path))
+    assert start(CONVNEXT, str(tmp_path), fine_tuning=True).head.out_features == 1000
+
+
+def test_only_the_classifier_may_differ(tmp_path, convnext):
+    """Fine-tuning is no licence for weights of another network."""
+    save_file(convnext, tmp_path / "theirs.safetensors")
+    torch.save(official("unified_swin_micro"), tmp_path / "swin.pth")
+    with pytest.raises(ValueError, match=r"theirs\.safetensors has no stem\.conv1\.weight"):
+        start(CONVNEXT, str(tmp_path / "theirs.safetensors"), fine_tuning=True)
+    with pytest.raises(CheckpointError, match=r"swin\.pth: .*unified_convnext_micro: .* is missing"):
+        start(CONVNEXT, str(tmp_path / "swin.pth"), fine_tuning=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (NetworkSpec(mixer="pooling", scale="micro"), "unified_pooling_micro"),
+        (NetworkSpec(mixer=("halo", "halo", "sra", "sra"), scale="micro"), "mixer halo, halo, sra, sra at scale micro"),
+        (NetworkSpec("i_dynamic_dwnet_base"), "i_dynamic_dwnet_base"),
+    ],
+)
+def test_networks_without_official_weights(cache, spec, words):
+    with pytest.raises(ValueError, match=words):
+        check_weights(spec, "official", fine_tuning=True)
+
+
+def test_weights_that_are_not_there(cache, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        check_weights(CONVNEXT, str(tmp_path / "nowhere"), fine_tuning=False)
+    with pytest.raises(UnavailableError, match=f"save the file as {cache / 'contnet_medium.pth'}"):
+        check_weights(NetworkSpec("contnet_medium"), "official", fine_tuning=False)
+
+
+@pytest.mark.parametrize("task", ["train", "evaluate"])
+def test_tasks_start_from_them(task, cache, convnext, monkeypatch, tmp_path):
+    torch.save({"model": convnext}, cache / "unified_convnext_micro.pth")
+    given = []
+
+    def follow(network, *arguments, **keywords):
+        given.append(network)
+        return {"top1_percent": 0.0}
+
+    monkeypatch.setattr(launch.tasks, task, follow)
+    monkeypatch.setattr(launch.tasks, "DataSettings", dict)
+    monkeypatch.setattr(launch.tasks, "RecipeSettings", dict)
+    cell = make_cell(
+        tmp_path,
+        mixer={"name": "depthwise_conv"},
+        task={"name": task, "batch_size": 2},
+        data__resolution=64,
+        data__num_classes=10 if task == "train" else 1000,
+        weights="official",
+    )
+    launch.tasks.perform(cell, on_epoch=None, show_progress=False)
+    [network] = given
+    assert torch.equal(network.conv_head.conv.weight, convnext["conv_head.0.weight"])
+    assert torch.equal(network.head.weight, convnext["head.weight"]) == (task == "evaluate")
