@@ -160,8 +160,8 @@ def _keep(
         raise CheckpointError(f"{original}: {error}") from error
     weights = {key: value.contiguous().clone() for key, value in weights_in(contents).items()}
     written = folder / kept.name
-    # One entry, because several are written in random order, and equal weights must be equal files: when processes fetch
-    # them at the same time, the record may be of one and the weights of another.
+    # One entry, because several are written in random order, and equal weights must be equal files: when processes
+    # fetch them at the same time, the record may be of one and the weights of another.
     origin = json.dumps({"network": release.network, "source": source, "sha256": digest})
     save_file(weights, written, metadata={"origin": origin})
     _record(written).write_text(f"{_sha256(written)}  {kept.name}\n", encoding="utf-8")
