@@ -62,6 +62,18 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
     return library
 
 
+def load(library: Path) -> None:
+    """Loads a library, which defines its operators.
+
+    Raises:
+        MissingImplementationError: it does not suit this system.
+    """
+    try:
+        torch.ops.load_library(library)
+    except OSError as error:
+        raise MissingImplementationError(f"{library} cannot be loaded ({error.__cause__}); delete it") from error
+
+
 def cache_folder() -> Path:
     """STMBENCH_CACHE if set, else the user's cache folder."""
     root = (

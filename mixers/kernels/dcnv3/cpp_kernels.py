@@ -2,13 +2,12 @@
 
 import functools
 import shutil
-from dataclasses import astuple
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .compiler import MissingImplementationError, compiled
+from .compiler import MissingImplementationError, compiled, load
 from .geometry import Geometry, arithmetic
 
 # Not -ffast-math: positions that are not numbers have to compare as such.
@@ -32,13 +31,13 @@ def build() -> Path:
 
 @functools.cache
 def prepare() -> None:
-    torch.ops.load_library(build())
+    load(build())
 
 
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
     prepare()
     output = value.new_empty((*offsets.shape[:3], value.shape[3]))
-    torch.ops.stmbench_cpp.dcnv3(output, value, offsets, weights, *astuple(geometry))
+    torch.ops.stmbench_cpp.dcnv3(output, value, offsets, weights, *geometry.numbers)
     return output
 
 
@@ -51,5 +50,5 @@ def backward(
         torch.empty_like(offsets),
         torch.empty_like(weights),
     )
-    torch.ops.stmbench_cpp.dcnv3_backward(*grads, grad, value, offsets, weights, *astuple(geometry))
+    torch.ops.stmbench_cpp.dcnv3_backward(*grads, grad, value, offsets, weights, *geometry.numbers)
     return grads

@@ -4,14 +4,13 @@ import functools
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import astuple
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from . import fixed_point
-from .compiler import MissingImplementationError, compiled
+from .compiler import MissingImplementationError, compiled, load
 from .geometry import Geometry
 
 ARCHITECTURES = ("80", "86", "89", "90")
@@ -44,7 +43,7 @@ def prepare() -> None:
         raise MissingImplementationError(
             f"the GPU has compute capability {capability}, the kernel needs (8, 0) or newer"
         )
-    torch.ops.load_library(build())
+    load(build())
     value, weights, offsets = (torch.zeros(shape, device="cuda") for shape in ((1,) * 4, (1,) * 5, (1,) * 5 + (2,)))
     try:
         torch.ops.stmbench_cuda.dcnv3(torch.empty_like(value), value, offsets, weights, 1, 1, 0, 1, 1.0, False, 0)
@@ -58,7 +57,7 @@ def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry)
     output = value.new_empty((*offsets.shape[:3], value.shape[3]))
     inputs = (_aligned(tensor) for tensor in (value, offsets, weights))
     with torch.cuda.device(value.device):
-        torch.ops.stmbench_cuda.dcnv3(output, *inputs, *astuple(geometry), torch.cuda.current_stream().cuda_stream)
+        torch.ops.stmbench_cuda.dcnv3(output, *inputs, *geometry.numbers, torch.cuda.current_stream().cuda_stream)
     return output
 
 
@@ -66,17 +65,16 @@ def backward(
     grad: Tensor, value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor, Tensor]:
     prepare()
-    repeatable = torch.are_deterministic_algorithms_enabled()
-    factor = fixed_point.factor_for(grad, weights) if repeatable else torch.ones((), device=value.device)
-    grad_value = torch.zeros(value.shape, dtype=torch.int64 if repeatable else torch.float32, device=value.device)
+    factor = fixed_point.factor_for(grad, weights) if torch.are_deterministic_algorithms_enabled() else None
+    sums = torch.zeros(value.shape, dtype=torch.float32 if factor is None else torch.int64, device=value.device)
     grad_offsets, grad_weights = torch.empty_like(offsets), torch.empty_like(weights)
     inputs = (_aligned(tensor) for tensor in (grad, value, offsets, weights))
     with torch.cuda.device(value.device):
         torch.ops.stmbench_cuda.dcnv3_backward(
-            *(grad_value, grad_offsets, grad_weights, *inputs, factor, repeatable),
-            *(*astuple(geometry), torch.cuda.current_stream().cuda_stream),
+            *(sums, grad_offsets, grad_weights, *inputs, factor),
+            *(*geometry.numbers, torch.cuda.current_stream().cuda_stream),
         )
-    return fixed_point.to_float(grad_value, factor) if repeatable else grad_value, grad_offsets, grad_weights
+    return sums if factor is None else fixed_point.to_float(sums, factor), grad_offsets, grad_weights
 
 
 def _aligned(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace {
@@ -278,9 +279,9 @@ void run_forward(Tensor output, const Tensor& value, const Tensor& offsets, cons
   });
 }
 
-// With `repeatable`, grad_value is int64 of contributions times `factor`.
+// With a factor, grad_value is int64 of contributions times it.
 void run_backward(Tensor grad_value, Tensor grad_offsets, Tensor grad_weights, const Tensor& grad, const Tensor& value,
-                  const Tensor& offsets, const Tensor& weights, const Tensor& factor, bool repeatable,
+                  const Tensor& offsets, const Tensor& weights, const std::optional<Tensor>& factor,
                   int64_t kernel_size, int64_t stride, int64_t padding, int64_t dilation, double offset_scale,
                   bool remove_centre, int64_t stream) {
   Call call = call_of(value, weights, kernel_size, stride, padding, dilation, offset_scale, remove_centre);
@@ -290,7 +291,7 @@ void run_backward(Tensor grad_value, Tensor grad_offsets, Tensor grad_weights, c
     for_vectors<T>(call, [&](auto size, unsigned blocks) {
       launch(blocks, stream, backward<T, S, size>, call, grad_value.mutable_data_ptr(), data<S>(grad_offsets),
              data<S>(grad_weights), data<const T>(grad), data<const T>(value), data<const S>(offsets),
-             data<const S>(weights), repeatable ? data<const float>(factor) : nullptr);
+             data<const S>(weights), factor ? data<const float>(*factor) : nullptr);
     });
   });
 }
@@ -303,8 +304,8 @@ STABLE_TORCH_LIBRARY(stmbench_cuda, library) {
       "int padding, int dilation, float offset_scale, bool remove_centre, int stream) -> ()");
   library.def(
       "dcnv3_backward(Tensor(a!) grad_value, Tensor(b!) grad_offsets, Tensor(c!) grad_weights, Tensor grad, "
-      "Tensor value, Tensor offsets, Tensor weights, Tensor factor, bool repeatable, int kernel_size, int stride, "
-      "int padding, int dilation, float offset_scale, bool remove_centre, int stream) -> ()");
+      "Tensor value, Tensor offsets, Tensor weights, Tensor? factor, int kernel_size, int stride, int padding, "
+      "int dilation, float offset_scale, bool remove_centre, int stream) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(stmbench_cuda, CUDA, library) {

@@ -12,11 +12,11 @@ def factor_for(grad: Tensor, weights: Tensor) -> Tensor:
     """Scalar float32 on the tensors' device: the power of two that contributions are multiplied by.
 
     A pixel and channel gets at most one contribution from each sampling point of an image and group, none larger than
-    the largest gradient times the largest weight. Not a number if one of these is not.
+    the largest gradient times the largest weight. Where one of these is not finite, no sum will be.
     """
     rows, columns, _, points = weights.shape[1:]
     largest = grad.abs().amax().double() * weights.abs().amax().double() * (rows * columns * points)
-    return torch.exp2((62 - largest.log2().ceil()).clamp(max=100)).float()
+    return torch.exp2((62 - largest.log2().ceil()).clamp(max=126)).float()
 
 
 def to_float(sums: Tensor, factor: Tensor) -> Tensor:

@@ -36,6 +36,11 @@ class Geometry:
             )
 
     @property
+    def numbers(self) -> tuple[int, int, int, int, float, bool]:
+        """As arguments, in the order of the fields."""
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.offset_scale, self.remove_centre
+
+    @property
     def points(self) -> int:
         """K, the number of sampling points of a group."""
         return self.kernel_size**2 - self.remove_centre

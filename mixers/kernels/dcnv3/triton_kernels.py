@@ -7,6 +7,7 @@ contiguous; the four corners of a point are loaded as block of rows x channels o
 
 import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
@@ -29,24 +30,28 @@ def prepare() -> None:
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
     output = value.new_empty((*offsets.shape[:3], value.shape[3]))
     block, rows, numbers = _launch(value, offsets, weights, geometry)
-    _forward_kernel[(triton.cdiv(rows, block),)](output, value, offsets, weights, rows, **numbers)
+    with _device_of(value):
+        _forward_kernel[(triton.cdiv(rows, block),)](output, value, offsets, weights, rows, **numbers)
     return output
 
 
 def backward(
     grad: Tensor, value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry
 ) -> tuple[Tensor, Tensor, Tensor]:
-    repeatable = torch.are_deterministic_algorithms_enabled()
-    factor = fixed_point.factor_for(grad, weights) if repeatable else torch.ones((), device=value.device)
-    grad_value = torch.zeros(value.shape, dtype=torch.int64 if repeatable else torch.float32, device=value.device)
+    factor = fixed_point.factor_for(grad, weights) if torch.are_deterministic_algorithms_enabled() else None
+    sums = torch.zeros(value.shape, dtype=torch.float32 if factor is None else torch.int64, device=value.device)
     grad_offsets, grad_weights = torch.empty_like(offsets), torch.empty_like(weights)
     block, rows, numbers = _launch(value, offsets, weights, geometry)
-    _backward_kernel[(triton.cdiv(rows, block),)](
-        *(grad_value, grad_offsets, grad_weights, grad, value, offsets, weights, factor, rows),
-        REPEATABLE=repeatable,
-        **numbers,
-    )
-    return fixed_point.to_float(grad_value, factor) if repeatable else grad_value, grad_offsets, grad_weights
+    with _device_of(value):
+        _backward_kernel[(triton.cdiv(rows, block),)](
+            *(sums, grad_offsets, grad_weights, grad, value, offsets, weights, factor, rows), **numbers
+        )
+    return sums if factor is None else fixed_point.to_float(sums, factor), grad_offsets, grad_weights
+
+
+def _device_of(value: Tensor) -> AbstractContextManager[None]:
+    """Triton launches on the current device, whatever its arguments'."""
+    return nullcontext() if value.device.index is None else torch.accelerator.device_index(value.device.index)
 
 
 def _launch(
@@ -58,7 +63,8 @@ def _launch(
     width = channels // groups
     padded_width = triton.next_power_of_2(width)
     block = max(1, _BLOCK_ELEMENTS // padded_width)
-    largest_index = max(tensor.numel() for tensor in (value, offsets)) + block * points * 2
+    rows = batch * out_rows * out_columns * groups
+    largest_index = max(value.numel(), (rows + block) * max(2 * points, width))
     numbers = {
         "map_rows": map_rows,
         "map_columns": map_columns,
@@ -72,14 +78,14 @@ def _launch(
         "KERNEL_SIZE": geometry.kernel_size,
         "DILATION": geometry.dilation,
         "CENTRE": geometry.centre,
-        "REMOVE_CENTRE": geometry.remove_centre,
+        "REMOVE_CENTRE": int(geometry.remove_centre),
         "POINTS": points,
         "BLOCK": block,
         "WIDTH": padded_width,
         "INDEX": tl.int64 if largest_index >= 2**31 else tl.int32,
         "enable_fp_fusion": True,
     }
-    return block, batch * out_rows * out_columns * groups, numbers
+    return block, rows, numbers
 
 
 @triton.jit
@@ -178,7 +184,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    grad_value,
+    sums,
     grad_offsets,
     grad_weights,
     grad,
@@ -204,12 +210,10 @@ def _backward_kernel(
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
     INDEX: tl.constexpr,
-    REPEATABLE: tl.constexpr,
 ):
     row, exists, image, group, out_row, out_column = _rows_of_program(rows, groups, out_rows, out_columns, BLOCK, INDEX)
     channel = tl.arange(0, WIDTH)[None, :]
     of_group = channel < width
-    fixed = tl.load(factor)
     grad_out = tl.load(grad + row[:, None] * width + channel, mask=exists[:, None] & of_group, other=0.0).to(tl.float32)
     for p in range(POINTS):
         meets, weight, top, left, near_y, near_x = _point(
@@ -234,10 +238,9 @@ def _backward_kernel(
             along_x += (share_y if corner % 2 else -share_y) * likeness
             along_y += (share_x if corner // 2 else -share_x) * likeness
             contribution = (weight * share_y * share_x)[:, None] * grad_out
-            if REPEATABLE:
-                tl.atomic_add(grad_value + at, (contribution * fixed).to(tl.int64), mask=mask, sem="relaxed")
-            else:
-                tl.atomic_add(grad_value + at, contribution, mask=mask, sem="relaxed")
+            if factor is not None:
+                contribution = (contribution * tl.load(factor)).to(tl.int64)
+            tl.atomic_add(sums + at, contribution, mask=mask, sem="relaxed")
         index = row * POINTS + p
         dtype = grad_weights.dtype.element_ty
         tl.store(grad_weights + index, sampled.to(dtype), mask=exists)

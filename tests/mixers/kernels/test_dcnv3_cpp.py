@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mixers.kernels.dcnv3 import MissingImplementationError, dcnv3, implementation_for, implementations
-from mixers.kernels.dcnv3.compiler import compiled
+from mixers.kernels.dcnv3.compiler import compiled, load
 
 from .cases import CASES, Case, assert_equals_reference
 
@@ -83,6 +83,13 @@ def test_source_that_does_not_compile_leaves_nothing_behind(tmp_path: Path, monk
     with pytest.raises(MissingImplementationError, match=r"broken\.cpp"):
         compiled(source, (shutil.which("c++"), "-shared", "-fPIC"))
     assert not list((tmp_path / "kernels").iterdir())
+
+
+def test_library_that_does_not_load_is_named(tmp_path: Path):
+    library = tmp_path / "truncated.so"
+    library.write_bytes(b"\x7fELF")
+    with pytest.raises(MissingImplementationError, match=r"truncated\.so cannot be loaded .*; delete it"):
+        load(library)
 
 
 def test_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path, monkeypatch):

@@ -40,7 +40,7 @@ CONSTANTS = {
     "KERNEL_SIZE": 3,
     "DILATION": 1,
     "CENTRE": 1,
-    "REMOVE_CENTRE": True,
+    "REMOVE_CENTRE": 1,
     "POINTS": 8,
     "BLOCK": 64,
     "WIDTH": 16,
@@ -51,12 +51,15 @@ CONSTANTS = {
 @pytest.mark.parametrize("kernel", ["_forward_kernel", "_backward_kernel"])
 @pytest.mark.parametrize("architecture", [80, pytest.param(90, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("repeatable", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_compiles_without_a_gpu(kernel: str, architecture: int, repeatable: bool):
+@pytest.mark.parametrize("ones", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_compiles_without_a_gpu(kernel: str, architecture: int, repeatable: bool, ones: bool):
     function = getattr(TRITON, kernel)
-    constants = CONSTANTS | {"REPEATABLE": repeatable}
+    # Triton makes constants of arguments that are 1 or None.
+    constants = CONSTANTS | dict.fromkeys(("stride", "map_rows", "groups") if ones else (), 1)
+    constants |= {} if repeatable else {"factor": None}
     names = ("output", "value", "offsets", "weights", "grad_offsets", "grad_weights", "grad")
     pointers = dict.fromkeys(names, "*bf16")
-    pointers |= {"factor": "*fp32", "grad_value": "*i64" if repeatable else "*fp32"}
+    pointers |= {"factor": "*fp32", "sums": "*i64" if repeatable else "*fp32"}
     types = {
         name: "constexpr" if name in constants else pointers.get(name, "fp32" if name == "scale" else "i32")
         for name in function.arg_names
