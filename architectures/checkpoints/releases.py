@@ -28,7 +28,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .contents import CheckpointError, read_checkpoint, weights_in
 from .conversion import convert
@@ -163,7 +163,8 @@ def _keep(
     # One entry, because several are written in random order, and equal weights must be equal files: when processes
     # fetch them at the same time, the record may be of one and the weights of another.
     origin = json.dumps({"network": release.network, "source": source, "sha256": digest})
-    save_file(weights, written, metadata={"origin": origin})
+    # Not `save_file`, whose files nobody else may read, also in a cache that people share.
+    written.write_bytes(save(weights, metadata={"origin": origin}))
     _record(written).write_text(f"{_sha256(written)}  {kept.name}\n", encoding="utf-8")
     # The record first: weights without one are fetched again.
     os.replace(_record(written), _record(kept))

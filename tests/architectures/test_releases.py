@@ -127,6 +127,7 @@ class TestFetching:
         }
         digest, name = path.with_name(f"{path.name}.sha256").read_text().split()
         assert (digest, name) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.name)
+        assert path.stat().st_mode == checkpoint.stat().st_mode  # in a shared cache, others can read it too
 
     def test_it_lies_where_the_platform_keeps_such_files(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
