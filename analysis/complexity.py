@@ -36,6 +36,12 @@ NORMS_AND_POOLING = frozenset(
 )
 """Kinds that fvcore counts with its own formulas, at several per element."""
 
+AVOIDED = "avoided_work"
+"""What the authors' code does and the mixers here do not need to."""
+
+POOLING = "pooling"
+"""A mean, for which the authors' code has an operator that fvcore counts."""
+
 TOLERANCE = 0.005
 """Largest share by which two counts of the same thing may differ."""
 
@@ -102,6 +108,8 @@ def measure(
     _refuse_unknown_operators(network, analysis)
     _confirm_total(counts[""], kernels.flops)
     _confirm_mixers(network, counts, visits)
+    if rule == CountingRule.authors:
+        _add_avoided_work(network, counts, visits)
     return Complexity(
         resolution=resolution,
         rule=rule,
@@ -124,8 +132,9 @@ Visits = dict[str, list[tuple[int, ...]]]
 def _counted(counts: Counter[str], rule: CountingRule) -> dict[str, int]:
     """MACs of the kinds of operators that `rule` counts, the largest first."""
     kinds = {
-        CountingRule.macs: set(counts) - NORMS_AND_POOLING - {ACTIVATIONS},
+        CountingRule.macs: set(counts) - NORMS_AND_POOLING - {ACTIVATIONS, POOLING},
         CountingRule.fvcore: PRODUCTS | NORMS_AND_POOLING,
+        CountingRule.authors: PRODUCTS | NORMS_AND_POOLING | {POOLING, AVOIDED},
         CountingRule.conv_linear: {"convolution", "linear"},
     }[rule]
     return {kind: int(macs) for kind, macs in counts.most_common() if kind in kinds}
@@ -199,6 +208,17 @@ def _confirm_mixers(network: nn.Module, counts: Counts, visits: Visits) -> None:
                     f"mixer {type(module).__name__} ({name}): macs() declares {declared}, the trace counts {traced}; "
                     "correct macs(), or give products that the trace cannot see a formula in analysis.op_macs.HANDLES"
                 )
+
+
+def _add_avoided_work(network: nn.Module, counts: Counts, visits: Visits) -> None:
+    """To each mixer, and to every module that it is a part of."""
+    for name, module in network.named_modules():
+        if isinstance(module, Mixer) and name in visits:
+            sizes = [(batch, (rows, columns)) for batch, rows, columns, _ in visits[name]]
+            more = sum(batch * (module.authors_macs(size) - module.macs(size)) for batch, size in sizes)
+            parts = name.split(".")
+            for depth in range(len(parts) + 1):
+                counts[".".join(parts[:depth])][AVOIDED] += more
 
 
 def _agree(one: int, other: int) -> bool:

@@ -124,6 +124,11 @@ def addcmul_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter
     return Counter({"weighted_sum": elements, ACTIVATIONS: 0 if continued else elements})
 
 
+def mean_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
+    """Global pooling, which fvcore counts at 1 for each element that goes in."""
+    return Counter({"pooling": math.prod(shape(inputs[0]))})
+
+
 HANDLES: dict[str, Handle] = {
     "aten::_convolution": convolution_handle,
     "aten::linear": handle("linear", linear_macs),
@@ -137,6 +142,7 @@ HANDLES: dict[str, Handle] = {
     "aten::grid_sampler": sampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "aten::sum": sum_handle,
+    "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,
 }
 """Formula of every operator that multiplies and accumulates. A new operator (`mylib::scan`) adds its own entry."""
@@ -150,7 +156,7 @@ FREE_OPERATORS = frozenset(
         # activations and softmax
         "relu6 gelu silu silu_ sigmoid tanh hardswish hardsigmoid leaky_relu softmax log_softmax",
         # reductions of one tensor, and pooling
-        "mean amax amin cumsum max_pool2d avg_pool2d",
+        "amax amin cumsum max_pool2d avg_pool2d",
         # copies, views and indices
         "pad unfold im2col as_strided repeat tile unflatten alias clone fill_ zero_ expand_as view_as",
         "broadcast_tensors new_ones ones_like linspace meshgrid index_select pixel_shuffle pixel_unshuffle flip",

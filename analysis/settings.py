@@ -12,11 +12,14 @@ class CountingRule(StrEnum):
     fvcore: as fvcore counts: norms and pooling too (5 for each element of a LayerNorm with affine parameters, 2 of a
         BatchNorm, 1 of a pooling window), sampling not. Reproduces the totals that fvcore gives for STM-Evaluation's
         20 variants and for Conformer.
+    authors: as fvcore counts the authors' own code: by rule fvcore, plus the work that a mixer here avoids and theirs
+        does (`Mixer.authors_macs`). The rule of published totals.
     conv_linear: convolutions and linear layers only, as counters that hook modules do: ConTNet's published "FLOPs".
     """
 
     macs = "macs"
     fvcore = "fvcore"
+    authors = "authors"
     conv_linear = "conv_linear"
 
 

@@ -46,6 +46,10 @@ class Mixer(nn.Module, ABC):
         Not counted: norms, activations, softmax, pooling, additions.
         """
 
+    def authors_macs(self, resolution: tuple[int, int]) -> int:
+        """What the authors' own code spends on the same result: more than `macs` where this one avoids work."""
+        return self.macs(resolution)
+
     @abstractmethod
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         """bool H, W: the input pixels that the output pixel at `position` (row, column) may depend on in eval mode."""
