@@ -1,7 +1,7 @@
 """Many cells, one after another, in this process: each ends in a record, whatever happens to the others."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -51,15 +51,13 @@ def describe(outcome: Outcome) -> str:
     return text
 
 
-def headline(results: dict[str, float]) -> str:
-    parts = []
+def headline(results: Mapping[str, float]) -> str:
+    """What one wants to know first: the accuracy, or the size and cost of what was only described."""
     if "top1_percent" in results:
-        parts.append(f"top-1 {results['top1_percent']:.2f} %")
+        return f"top-1 {results['top1_percent']:.2f} %"
     if "params" in results:
-        parts.append(f"{results['params'] / 1e6:.2f} M params")
-    if "macs" in results:
-        parts.append(f"{results['macs'] / 1e9:.3f} GMACs")
-    return ", ".join(parts)
+        return f"{results['params'] / 1e6:.2f} M params, {results['macs'] / 1e9:.3f} GMACs"
+    return ""
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
