@@ -65,15 +65,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--implementations", nargs="+", choices=IMPLEMENTATIONS, help="default: the one auto takes")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     dtype, device = getattr(torch, arguments.dtype), arguments.device
-    fastest = implementation_for(torch.empty(0, dtype=dtype, device=device))
+    chosen = arguments.implementations or [implementation_for(torch.empty(0, dtype=dtype, device=device))]
     candidates = {"grid_sample": by_grid_sample} | {
-        name: partial(dcnv3, kernel_size=3, padding=1, implementation=name)
-        for name in IMPLEMENTATIONS
-        if name in ("reference", fastest)
+        name: partial(dcnv3, kernel_size=3, padding=1, implementation=name) for name in chosen
     }
     print(
         f"{device}, {arguments.dtype}, batch {arguments.batch}, {arguments.threads} threads, torch {torch.__version__}"

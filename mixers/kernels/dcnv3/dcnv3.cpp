@@ -79,12 +79,17 @@ struct Points {
       point.near_x = x - left;
       point.near_y = y - top;
       point.index = p;
+      point.corner[0] = corner;
+      point.corner[1] = corner + pixel;
+      point.corner[2] = corner + line;
+      point.corner[3] = corner + line + pixel;
+      if (column0 >= 0 && column0 + 1 < call.columns && row0 >= 0 && row0 + 1 < call.rows) continue;
       const bool west = column0 >= 0, east = column0 + 1 < call.columns;
       const bool north = row0 >= 0, south = row0 + 1 < call.rows;
-      point.corner[0] = north && west ? corner : nothing.data();
-      point.corner[1] = north && east ? corner + pixel : nothing.data();
-      point.corner[2] = south && west ? corner + line : nothing.data();
-      point.corner[3] = south && east ? corner + line + pixel : nothing.data();
+      if (!(north && west)) point.corner[0] = nothing.data();
+      if (!(north && east)) point.corner[1] = nothing.data();
+      if (!(south && west)) point.corner[2] = nothing.data();
+      if (!(south && east)) point.corner[3] = nothing.data();
     }
   }
 };
@@ -110,6 +115,20 @@ Vector<Arithmetic<T>, size> load(const T* from) {
   }
 }
 
+template <int size, class T>
+void store(T* to, Vector<Arithmetic<T>, size> numbers) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    using Bits = Vector<uint32_t, size>;
+    const Bits bits = (Bits)numbers;
+    const Bits to_nearest_even = bits + 0x7fff + ((bits >> 16) & 1);
+    const Bits rounded = (Bits)(numbers == numbers) ? to_nearest_even : bits | 0x400000;  // rounding breaks no NaN
+    const auto upper_halves = __builtin_convertvector(rounded >> 16, Vector<uint16_t, size>);
+    std::memcpy(to, &upper_halves, sizeof upper_halves);
+  } else {
+    std::memcpy(to, &numbers, sizeof numbers);
+  }
+}
+
 template <int size, class A>
 A sum_of(const Vector<A, size>& numbers) {
   if constexpr (size == 1) {
@@ -120,6 +139,12 @@ A sum_of(const Vector<A, size>& numbers) {
     return sum_of<size / 2, A>(halves[0] + halves[1]);
   }
 }
+
+#ifdef __AVX512F__
+constexpr int register_floats = 16;
+#else
+constexpr int register_floats = 8;  // GCC spills longer vectors between points
+#endif
 
 // Calls f(first channel, constant) for blocks of `size` channels of a group, and of half as many for what is left, and
 // so on: loops over a block have a fixed length.
@@ -142,7 +167,7 @@ void forward(const Call& call, T* output, const T* value, const S* offsets, cons
           points.place(call, value + line / call.out_rows * image + group * call.width, line % call.out_rows, column,
                        offsets + place * call.points * 2, weights + place * call.points);
           T* const to = output + place * call.width;
-          for_blocks<8>(call.width, [&](int64_t c, auto block) {
+          for_blocks<register_floats>(call.width, [&](int64_t c, auto block) {
             constexpr int size = block;
             Vector<A, size> sum = {};
             for (int64_t k = 0; k < points.count; ++k) {
@@ -151,7 +176,7 @@ void forward(const Call& call, T* output, const T* value, const S* offsets, cons
               const auto weighted = [&](int corner) { return shares[corner] * load<size>(point.corner[corner] + c); };
               sum += (weighted(0) + weighted(1)) + (weighted(2) + weighted(3));
             }
-            for (int i = 0; i < size; ++i) to[c + i] = T(sum[i]);
+            store<size>(to + c, sum);
           });
         }
       }
@@ -178,6 +203,7 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
               ((image * call.out_rows + row) * call.out_columns + column) * call.groups + group;
           points.place(call, map, row, column, offsets + place * call.points * 2, weights + place * call.points);
           for (int64_t k = 0; k < points.count; ++k) likeness[k] = {};
+          // Longer than a register where need be: there are half as many sums over a vector then.
           for_blocks<16>(call.width, [&](int64_t c, auto block) {
             constexpr int size = block;
             const Vector<A, size> from = load<size>(grad + place * call.width + c);
@@ -190,8 +216,7 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
                 A* const to = (outside ? discarded.data() : grad_value + (pixel - value)) + c;
                 const A share = shares[corner];
                 likeness[k][corner] += sum_of<size, A>(from * load<size>(pixel + c));
-                const Vector<A, size> sum = load<size>(to) + share * from;
-                std::memcpy(to, &sum, sizeof sum);
+                store<size>(to, load<size>(to) + share * from);
               }
             }
           });
