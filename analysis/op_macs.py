@@ -151,15 +151,21 @@ FREE_OPERATORS = frozenset(
     f"aten::{name}"
     for names in (
         # arithmetic and comparisons, element by element
-        "abs add add_ sub sub_ rsub mul mul_ div div_ neg pow sqrt rsqrt reciprocal exp log sin cos where",
-        "minimum maximum clamp_min clamp_max lt le logical_and logical_or logical_not __or__ masked_fill_ all any",
-        # activations and softmax
-        "relu6 gelu silu silu_ sigmoid tanh hardswish hardsigmoid leaky_relu softmax log_softmax",
-        # reductions of one tensor, and pooling
-        "amax amin cumsum max_pool2d avg_pool2d",
+        "abs add add_ sub sub_ rsub mul mul_ div div_ neg pow square sqrt rsqrt reciprocal exp expm1 log log1p log2",
+        "sin cos erf floor ceil round sign remainder fmod floor_divide where minimum maximum clamp clamp_ clamp_min",
+        "clamp_max eq ne lt le gt ge logical_and logical_or logical_not __or__ __and__ masked_fill masked_fill_",
+        # activations, softmax and dropout
+        "relu relu_ relu6 gelu silu silu_ mish elu celu selu softplus sigmoid tanh hardtanh hardswish hardsigmoid",
+        "leaky_relu prelu glu softmax log_softmax dropout",
+        # reductions of one tensor, norms without fvcore's formula, and pooling
+        "all any amax amin max min argmax argmin prod cumsum cumprod logsumexp var std norm linalg_vector_norm",
+        "rms_norm max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_max_pool2d",
         # copies, views and indices
-        "pad unfold im2col as_strided repeat tile unflatten alias clone fill_ zero_ expand_as view_as",
-        "broadcast_tensors new_ones ones_like linspace meshgrid index_select pixel_shuffle pixel_unshuffle flip",
+        "pad roll flip rot90 unfold im2col col2im as_strided repeat repeat_interleave tile unflatten alias clone fill_",
+        "zero_ expand_as view_as broadcast_tensors broadcast_to tensor_split split_with_sizes unbind movedim moveaxis",
+        "swapaxes swapdims narrow diagonal tril triu new_ones new_zeros new_full zeros_like ones_like full_like",
+        "linspace meshgrid index_select gather take_along_dim scatter scatter_ index_put_ sort argsort topk pixel_shuffle",
+        "pixel_unshuffle channel_shuffle",
     )
     for name in names.split()
 )

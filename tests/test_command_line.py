@@ -76,7 +76,7 @@ def test_a_mixer_of_ones_own_is_trained_and_stands_in_the_table(tmp_path, my_mix
     table = command("task=table", "sweep=mine", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     [csv_file] = tmp_path.glob("runs/mine/tables/*.csv")
-    assert any("shift" in row.values() for row in csv.DictReader(csv_file.open()))
+    assert any("shift" in row.values() for row in csv.DictReader(csv_file.read_text().splitlines()))
     # An edit of the file is another mixer: its cells are not taken for done.
     my_mixer.write_text(my_mixer.read_text().replace("distance: int = 1", "distance: int = 2"))
     command(*mine, "task=complexity", cwd=tmp_path)
