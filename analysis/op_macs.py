@@ -164,8 +164,8 @@ FREE_OPERATORS = frozenset(
         "pad roll flip rot90 unfold im2col col2im as_strided repeat repeat_interleave tile unflatten alias clone fill_",
         "zero_ expand_as view_as broadcast_tensors broadcast_to tensor_split split_with_sizes unbind movedim moveaxis",
         "swapaxes swapdims narrow diagonal tril triu new_ones new_zeros new_full zeros_like ones_like full_like",
-        "linspace meshgrid index_select gather take_along_dim scatter scatter_ index_put_ sort argsort topk pixel_shuffle",
-        "pixel_unshuffle channel_shuffle",
+        "linspace meshgrid index_select gather take_along_dim scatter scatter_ index_put_ sort argsort topk",
+        "pixel_shuffle pixel_unshuffle channel_shuffle",
     )
     for name in names.split()
 )
