@@ -6,6 +6,7 @@ there complete or not at all, so processes that compile the same one at the same
 
 import functools
 import hashlib
+import logging
 import os
 import platform
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 # The oldest version of PyTorch whose stable ABI the kernels need: a library works in it and in every later one.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
@@ -52,6 +55,7 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
             "that can be written"
         ) from error
     os.close(handle)
+    logger.info("compiling %s into %s, once", source.name, folder)
     try:
         outcome = subprocess.run([*command, "-o", unfinished], capture_output=True, text=True, check=False)
         if outcome.returncode:
