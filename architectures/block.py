@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mixers import Mixer
 
 from .channels_last import channels_first, channels_last
+from .mlp import MLP
 
 
 class LayerScale(nn.Module):
@@ -23,19 +24,6 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gamma
-
-
-class MLP(nn.Module):
-    """Linear C -> ratio C, GELU, linear back; over the last axis."""
-
-    def __init__(self, dim: int, ratio: float) -> None:
-        super().__init__()
-        hidden = int(dim * ratio)
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class PositionEmbedding(nn.Module):

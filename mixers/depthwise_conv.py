@@ -12,6 +12,7 @@ Cost: H W (k^2 C + 2 C^2), the second term only with projection.
 from torch import Tensor, nn
 
 from .contract import Mixer, neighbourhood, require
+from .kernels.linear import Linear
 from .registry import register
 
 
@@ -29,9 +30,9 @@ class DepthwiseConv(Mixer):
         require(kernel_size >= 1 and kernel_size % 2 == 1, "kernel_size", kernel_size, "must be odd and at least 1")
         self.kernel_size = kernel_size
         self.projection = projection
-        self.input_proj = nn.Linear(dim, dim) if projection else nn.Identity()
+        self.input_proj = Linear(dim, dim) if projection else nn.Identity()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
-        self.output_proj = nn.Linear(dim, dim) if projection else nn.Identity()
+        self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x).permute(0, 3, 1, 2)  # a view: B, C, H, W in channels_last memory

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, require
+from .kernels.linear import Linear
 from .registry import register
 
 
@@ -43,12 +44,12 @@ class DynamicDepthwiseConv(Mixer):
         self.kernel_size = kernel_size
         self.hidden_dim = max(dim // reduction, 1)
         self.projection = projection
-        self.input_proj = nn.Linear(dim, dim) if projection else nn.Identity()
-        self.conv1 = nn.Linear(dim, self.hidden_dim, bias=False)
+        self.input_proj = Linear(dim, dim) if projection else nn.Identity()
+        self.conv1 = Linear(dim, self.hidden_dim, bias=False)
         self.bn = nn.BatchNorm1d(self.hidden_dim)
-        self.conv2 = nn.Linear(self.hidden_dim, dim * kernel_size**2)
+        self.conv2 = Linear(self.hidden_dim, dim * kernel_size**2)
         self.bias = nn.Parameter(torch.zeros(dim))
-        self.output_proj = nn.Linear(dim, dim) if projection else nn.Identity()
+        self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, dim = x.shape

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
+from .kernels.linear import Linear
 from .registry import register
 
 
@@ -60,14 +61,14 @@ class HaloAttention(Mixer):
         self.halo_size = halo_size
         self.window_size = block_size + 2 * halo_size
         self.mask_padding = mask_padding
-        self.q = nn.Linear(dim, dim, bias=False)
-        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.q = Linear(dim, dim, bias=False)
+        self.kv = Linear(dim, 2 * dim, bias=False)
         self.pos_embed = (
             QueryRelatedEmbedding(self.window_size, dim // num_heads)
             if relative_embedding == "query_related"
             else QueryFreeEmbedding(self.window_size, halo_size, num_heads)
         )
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, dim = x.shape

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, neighbourhood, require
+from .kernels.linear import Linear
 from .registry import register
 
 
@@ -53,11 +54,11 @@ class InhomogeneousDynamicDepthwiseConv(Mixer):
         self.kernel_size = kernel_size
         self.hidden_dim = max(dim // reduction, 1)
         self.projection = projection
-        self.input_proj = nn.Linear(dim, dim) if projection else nn.Identity()
-        self.conv1 = nn.Linear(dim, self.hidden_dim)
+        self.input_proj = Linear(dim, dim) if projection else nn.Identity()
+        self.conv1 = Linear(dim, self.hidden_dim)
         self.bn = nn.BatchNorm2d(self.hidden_dim)
-        self.conv2 = nn.Linear(self.hidden_dim, self.groups * kernel_size**2)
-        self.output_proj = nn.Linear(dim, dim) if projection else nn.Identity()
+        self.conv2 = Linear(self.hidden_dim, self.groups * kernel_size**2)
+        self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x)

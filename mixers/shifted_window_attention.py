@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
+from .kernels.linear import Linear
 from .registry import register
 
 
@@ -57,10 +58,10 @@ class ShiftedWindowAttention(Mixer):
         self.window_size = window_size
         self.shift_size = shift_size
         self.mask_padding = mask_padding
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = Linear(dim, 3 * dim)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, dim = x.shape

@@ -1,0 +1,89 @@
+"""The MLP of a block, on maps that stay `B, H, W, C`."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from mixers.kernels.linear import Linear, onednn_takes, product
+
+# Hidden values computed at a time on the CPU: few enough to stay in its caches, enough to keep its cores busy.
+CHUNK = 2**20
+
+
+class MLP(nn.Module):
+    """Linear C -> ratio C, GELU, linear back; over the last axis.
+
+    On the CPU, in float32, positions are computed a few thousand at a time, so that hidden maps, several times as large
+    as the input, stay in its caches; for the gradient only the hidden map in front of the GELU is kept.
+    """
+
+    def __init__(self, dim: int, ratio: float) -> None:
+        super().__init__()
+        hidden = int(dim * ratio)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parameters = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        if not onednn_takes(x, *parameters):
+            return plain_mlp(x, *parameters)
+        rows = x.reshape(-1, x.shape[-1])
+        if torch.is_grad_enabled():
+            return ChunkedMLP.apply(rows, *parameters).reshape(x.shape)
+        output = torch.empty_like(rows)
+        weight1, bias1, weight2, bias2 = parameters
+        for chunk in chunks(len(rows), len(weight1)):
+            output[chunk] = product(product(rows[chunk], weight1, bias1, gelu=True), weight2, bias2)
+        return output.reshape(x.shape)
+
+
+def plain_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
+    return F.linear(F.gelu(F.linear(x, weight1, bias1)), weight2, bias2)
+
+
+def chunks(rows: int, hidden: int) -> list[slice]:
+    """Parts of `rows` positions whose hidden values are about CHUNK, all of them equally long but for the last."""
+    count = max(round(rows * hidden / CHUNK), 1)
+    length = max(-(-rows // count), 1)
+    return [slice(start, start + length) for start in range(0, rows, length)]
+
+
+class ChunkedMLP(torch.autograd.Function):
+    """Rows -> rows. Hidden values after the GELU are computed again for the gradient, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
+        hidden = x.new_empty(len(x), len(weight1))
+        output = torch.empty_like(x)
+        for chunk in chunks(*hidden.shape):
+            hidden[chunk] = product(x[chunk], weight1, bias1)
+            output[chunk] = product(F.gelu(hidden[chunk]), weight2, bias2)
+        ctx.save_for_backward(x, weight1, bias1, weight2, bias2, hidden)
+        return output
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, hidden = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated once more
+            return plain_gradients(grad, inputs, ctx.needs_input_grad)
+        x, weight1, _, weight2, _ = inputs
+        grad = grad.contiguous()
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grad_weight1, grad_weight2 = torch.zeros_like(weight1), torch.zeros_like(weight2)
+        grad_bias1, grad_bias2 = x.new_zeros(len(weight1)), grad.sum(0)
+        for chunk in chunks(*hidden.shape):
+            grad_weight2.addmm_(grad[chunk].t(), F.gelu(hidden[chunk]))
+            grad_hidden = product(grad[chunk], weight2.t())
+            torch.ops.aten.gelu_backward.grad_input(grad_hidden, hidden[chunk], grad_input=grad_hidden)
+            grad_weight1.addmm_(grad_hidden.t(), x[chunk])
+            grad_bias1 += grad_hidden.sum(0)
+            if grad_x is not None:
+                grad_x[chunk] = product(grad_hidden, weight1.t())
+        return grad_x, grad_weight1, grad_bias1, grad_weight2, grad_bias2
+
+
+def plain_gradients(grad: Tensor, inputs: list[Tensor], needed: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    gradients = iter(torch.autograd.grad(plain_mlp(*inputs), wanted, grad, create_graph=True))
+    return tuple(next(gradients) if need else None for need in needed)

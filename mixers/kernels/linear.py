@@ -1,0 +1,76 @@
+"""Linear layers with oneDNN's matrix product on the CPU, which is faster there than the BLAS that PyTorch calls.
+
+PyTorch carries oneDNN and uses it for float32 convolutions, but for float32 linear layers only in compiled code. Here
+the same operator serves eager mode, forward and in the gradient of the input.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.utils.flop_counter import register_flop_formula
+
+from .eager import computed_now_on_cpu
+
+# Absent where PyTorch was built without oneDNN.
+_AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def onednn_takes(*tensors: Tensor | None) -> bool:
+    """Whether oneDNN computes a linear layer of these tensors (None: there is no bias).
+
+    `torch.backends.mkldnn.enabled = False` keeps it from doing so.
+    """
+    present = [tensor for tensor in tensors if tensor is not None]
+    wanted = _AVAILABLE and torch.backends.mkldnn.enabled
+    return wanted and all(tensor.dtype == torch.float32 for tensor in present) and computed_now_on_cpu(*present)
+
+
+if _AVAILABLE:
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _flops(x: tuple[int, ...], weight: tuple[int, ...], *_: object, out_shape: object = None) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """x weight^T + bias by oneDNN, then GELU (the exact one) if asked for; no autograd. `weight` may be a view."""
+    activation, algorithm = ("gelu", "none") if gelu else ("none", "")
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], algorithm)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows = grad.flatten(0, -2)
+        if torch.is_grad_enabled():  # to be differentiated once more
+            grad_x = grad @ weight if of_x else None
+        else:
+            grad_x = product(grad, weight.t()) if of_x else None
+        grad_weight = rows.t() @ x.flatten(0, -2) if of_weight else None
+        return grad_x, grad_weight, rows.sum(0) if of_bias else None
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, computed by oneDNN where that is possible."""
+    if x.dim() < 2 or not onednn_takes(x, weight, bias):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        return _Linear.apply(x, weight, bias)
+    return product(x, weight, bias)
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, computed by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
