@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup setup-test bench test test-slow lint browser clean
+.PHONY: setup setup-test bench test test-slow lint kernels browser clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -36,6 +36,10 @@ lint: setup-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports
+
+# DCNv3's kernels for this machine; otherwise they are compiled when first used.
+kernels: setup
+	$(RUN) -m mixers.kernels.dcnv3
 
 # The report's test opens it in Chromium; Debian's package is taken where there is none.
 browser:

@@ -77,15 +77,21 @@ def operators_table(by_op: Mapping[str, int], rule: str = "macs") -> Table:
 
 
 def speeds_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Rows of `analysis.speed.measure`. What ran out of memory says so and has no numbers."""
+    """Rows of `analysis.speed.measure`, each with a `name` if they are of several networks.
+
+    What ran out of memory says so and has no numbers.
+    """
+    rows = list(rows)
+    named = any("name" in row for row in rows)
     table = Table(title="Speed")
-    for heading in ("mode", "run as", "precision"):
+    for heading in (*(["network"] if named else []), "mode", "run as", "precision"):
         table.add_column(heading)
     for heading in ("batch", "pixels", "images/s", "latency ms", "± IQR", "peak MiB"):
         table.add_column(heading, justify="right")
     for row in rows:
         done = row["status"] == "completed"
         table.add_row(
+            *([row["name"]] if named else []),
             row["mode"],
             "compiled" if row["compiled"] else "eager",
             row["precision"],

@@ -10,7 +10,7 @@ from .execute import Outcome
 
 
 def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
-    """One table of all complexities, one of each cell's speeds; a single network also by stage and by operator."""
+    """One table of all complexities, one of all speeds; a single network also by stage and by operator."""
     completed = [outcome for outcome in outcomes if outcome.status == "completed"]
     complexities = [outcome for outcome in completed if outcome.cell.task == "complexity"]
     for rule in dict.fromkeys(outcome.cell.config["task"]["rule"] for outcome in complexities):
@@ -21,11 +21,15 @@ def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
         details = outcome.record["details"]
         console.print(stages_table(details["by_stage"]))
         console.print(operators_table(details["by_op"], details["rule"]))
-    for outcome in completed:
-        if outcome.cell.task == "speed":
-            table = speeds_table(outcome.record["rows"])
-            table.title = outcome.cell.name
-            console.print(table)
+    speeds = [outcome for outcome in completed if outcome.cell.task == "speed"]
+    if speeds:
+        rows = [{"name": _name(outcome)} | row for outcome in speeds for row in outcome.record["rows"]]
+        console.print(speeds_table(rows))
+
+
+def _name(outcome: Outcome) -> str:
+    """The mixer and its scale, or another network's own name."""
+    return outcome.cell.name.removesuffix(f"-{outcome.cell.task}")
 
 
 def _cost(outcome: Outcome) -> NetworkCost:
