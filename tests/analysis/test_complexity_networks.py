@@ -54,7 +54,7 @@ def pixels_by_stage() -> list[int]:
 
 
 COUNT_ALL = """
-import json, resource, sys
+import json, pathlib, re, sys
 import timm, torch
 import architectures
 from analysis.complexity import measure
@@ -65,7 +65,9 @@ for name in sys.argv[1:]:
         network = timm.create_model(name)
     cost = measure(network, (224, 224))
     costs[name] = {"params": cost.params, "macs": cost.macs, "by_op": cost.by_op}
-print(json.dumps({"costs": costs, "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+# Not getrusage, whose peak may be that of the process which started this one.
+status = pathlib.Path("/proc/self/status").read_text()
+print(json.dumps({"costs": costs, "peak_kib": int(re.search(r"VmHWM:\\s*(\\d+)", status)[1])}))
 """
 
 
