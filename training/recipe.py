@@ -15,7 +15,13 @@ def check_recipe(recipe: RecipeSettings) -> None:
     Raises:
         ValueError: names the key, the value and the rule or the choices.
     """
-    for key, minimum in (("epochs", 1), ("batch_size", 1), ("accumulation", 1), ("warmup_epochs", 0)):
+    for key, minimum in (
+        ("epochs", 1),
+        ("batch_size", 1),
+        ("accumulation", 1),
+        ("warmup_epochs", 0),
+        ("augmentation_repeats", 1),
+    ):
         _require(recipe, key, getattr(recipe, key) >= minimum, f"must be at least {minimum}")
     for key in ("weight_decay", "learning_rate", "warmup_learning_rate", "final_learning_rate", "mixup", "cutmix"):
         _require(recipe, key, getattr(recipe, key) >= 0, "must not be negative")
@@ -24,6 +30,8 @@ def check_recipe(recipe: RecipeSettings) -> None:
     for key in ("drop_path_rate", "ema_decay"):
         value = getattr(recipe, key)
         _require(recipe, key, value is None or 0 <= value < 1, "must be null or between 0 and 1, 1 excluded")
+    layer_decay = recipe.layer_decay
+    _require(recipe, "layer_decay", layer_decay is None or 0 < layer_decay <= 1, "must be null or above 0, at most 1")
     clip = recipe.clip_gradient_norm
     _require(recipe, "clip_gradient_norm", clip is None or clip > 0, "must be null or positive")
     _require(recipe, "warmup_epochs", recipe.warmup_epochs <= recipe.epochs, f"exceeds recipe.epochs={recipe.epochs}")

@@ -54,6 +54,8 @@ class RecipeSettings:
     """Parameter-name patterns without weight decay, besides all 1-D parameters and biases."""
     decay: list[str]
     """Parameter-name patterns that decay even though they are 1-D, e.g. layer scales."""
+    layer_decay: float | None
+    """Factor on the learning rate from each layer to the one below it, layers as timm's `group_matcher`; None: 1."""
     clip_gradient_norm: float | None
     """Upper bound of the gradient's global L2 norm."""
 
@@ -77,6 +79,8 @@ class RecipeSettings:
     """timm's notation, e.g. `rand-m9-mstd0.5-inc1`."""
     random_erasing: float
     """Probability that a rectangle of a training image is replaced by noise, a value per pixel."""
+    augmentation_repeats: int
+    """How often an image comes, each time augmented anew, in an epoch that shows as many images fewer; 1: once."""
     mixup: float
     """Parameter of mixup's beta distribution; 0 is off."""
     cutmix: float
@@ -88,6 +92,8 @@ class RecipeSettings:
     label_smoothing: float
     drop_path_rate: float | None
     """Stochastic depth of the last block; None: what is published for the network's variant."""
+    sync_batch_norm: bool
+    """Whether batch norms use the statistics of a step's images on all ranks, not of each rank's own."""
     ema_decay: float | None
     """Decay of the moving average of the weights, updated each step; None: no average is kept."""
 

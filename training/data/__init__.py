@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..distributed import ALONE, Ranks
 from ..settings import DataSettings, RecipeSettings
 from . import cifar, digits, fashion_mnist, image_folder, imagenet
 from .file_batches import FileBatches
@@ -33,8 +34,8 @@ class Batches(Protocol):
     def __len__(self) -> int:
         """Batches per epoch."""
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch; the same epoch always gives the same ones."""
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch from `first_batch` on; the same epoch always gives the same ones."""
 
 
 def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "validation")) -> None:
@@ -67,8 +68,10 @@ def count_classes(data: DataSettings) -> int:
     return len(image_folder.class_names(data)) if data.num_classes is None else data.num_classes
 
 
-def training_batches(data: DataSettings, recipe: RecipeSettings, *, seed: int, device: torch.device) -> Batches:
-    """Shuffled, augmented batches.
+def training_batches(
+    data: DataSettings, recipe: RecipeSettings, *, seed: int, device: torch.device, ranks: Ranks = ALONE
+) -> Batches:
+    """Shuffled, augmented batches: of each, this rank's share.
 
     Small data sets are transformed batch by batch on the device, unless the recipe asks for what only timm's transforms
     of single images offer.
@@ -78,21 +81,26 @@ def training_batches(data: DataSettings, recipe: RecipeSettings, *, seed: int, d
         OSError: missing or damaged files.
     """
     images = _load(data, "train")
+    if recipe.batch_size % (ranks.count * recipe.accumulation) != 0:
+        raise ValueError(
+            f"recipe.batch_size={recipe.batch_size} cannot be divided among {ranks.count} ranks "
+            f"with recipe.accumulation={recipe.accumulation}"
+        )
     if len(images) < recipe.batch_size:
         raise ValueError(
             f"{data.name} has {len(images)} training images, fewer than recipe.batch_size={recipe.batch_size}"
         )
     if isinstance(images, StoredImages) and recipe.random_augment is None and recipe.color_jitter == 0:
-        return MemoryTrainingBatches(images, data, recipe, seed=seed, device=device)
-    return FileBatches(images, data, recipe, batch_size=recipe.batch_size, seed=seed, device=device)
+        return MemoryTrainingBatches(images, data, recipe, seed=seed, device=device, ranks=ranks)
+    return FileBatches(images, data, recipe, batch_size=recipe.batch_size, seed=seed, device=device, ranks=ranks)
 
 
-def validation_batches(data: DataSettings, *, batch_size: int, device: torch.device) -> Batches:
-    """All validation images in a fixed order, not augmented. Raises as `training_batches` does."""
+def validation_batches(data: DataSettings, *, batch_size: int, device: torch.device, ranks: Ranks = ALONE) -> Batches:
+    """All validation images in a fixed order, not augmented; this rank's share. Raises as `training_batches` does."""
     images = _load(data, "validation")
     if isinstance(images, StoredImages):
-        return MemoryValidationBatches(images, data, batch_size=batch_size, device=device)
-    return FileBatches(images, data, None, batch_size=batch_size, seed=0, device=device)
+        return MemoryValidationBatches(images, data, batch_size=batch_size, device=device, ranks=ranks)
+    return FileBatches(images, data, None, batch_size=batch_size, seed=0, device=device, ranks=ranks)
 
 
 def _load(data: DataSettings, split: Split) -> StoredImages | ImageFiles:

@@ -1,5 +1,10 @@
-"""Batches of images that are transformed one by one, in worker processes, by timm's transforms."""
+"""Batches of images that are transformed one by one, in worker processes, by timm's transforms.
 
+What a batch holds is a function of the epoch and of its place in it, so an epoch can be entered anywhere. Each rank
+takes every n-th image of a batch; together they have what one process would.
+"""
+
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,19 +13,21 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..distributed import ALONE, Ranks
 from ..seeds import IMAGE, SHUFFLE, generator, seed_global_generators
 from ..settings import DataSettings, RecipeSettings
 from .images import ImageFiles, StoredImages
 from .random_augment import allow_posterizing_to_black
 
-EpochAndIndex = tuple[int, int]
+Draw = tuple[int, int, int]
+"""Epoch, index of the image, and how often the image came before in this epoch."""
 
 
 class TransformedImages(Dataset[tuple[Tensor, int]]):
     """Images after timm's transform, uint8 of 3, H, W.
 
-    The transforms draw from global generators; these are set from the epoch and the image's index before each image,
-    so neither the number of workers nor the images before it matter.
+    The transforms draw from global generators; these are set from the epoch, the image's index and its repetition
+    before each image, so neither the number of workers nor the images before it matter.
     """
 
     def __init__(
@@ -48,34 +55,52 @@ class TransformedImages(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, place: EpochAndIndex) -> tuple[Tensor, int]:
-        epoch, index = place
-        seed_global_generators(self.seed, IMAGE, epoch, index)
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
+        epoch, index, repetition = draw
+        seed_global_generators(self.seed, IMAGE, epoch, index, repetition)
         image, label = self.images[index]
         return self.transform(image), label
 
 
-class EpochSampler(Sampler[EpochAndIndex]):
-    """Every image once an epoch. The epoch travels with the index, so that workers that live on need no message."""
+class EpochSampler(Sampler[Draw]):
+    """This rank's images of one epoch, from a batch on. Epochs travel with the index: workers need no message.
 
-    def __init__(self, count: int, seed: int, shuffle: bool) -> None:
+    For training, all images in a new order each epoch, each `repeats` times in a row until the epoch is as long as
+    without repeats (repeated augmentation, arXiv 1901.09335); an incomplete last batch is left out. For validation,
+    every image once, in order.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, *, training: bool, repeats: int = 1, ranks: Ranks = ALONE
+    ) -> None:
         self.count = count
+        self.batch_size = batch_size
         self.seed = seed
-        self.shuffle = shuffle
+        self.training = training
+        self.repeats = repeats
+        self.ranks = ranks
         self.epoch = 0
+        self.first_batch = 0
 
     def __len__(self) -> int:
-        return self.count
+        """Images of this rank in a whole epoch."""
+        if self.training:
+            return self.count // self.batch_size * (self.batch_size // self.ranks.count)
+        return len(range(self.ranks.rank, self.count, self.ranks.count))
 
-    def __iter__(self) -> Iterator[EpochAndIndex]:
-        order = torch.arange(self.count)
-        if self.shuffle:
-            order = torch.randperm(self.count, generator=generator(self.seed, SHUFFLE, self.epoch))
-        return ((self.epoch, index) for index in order.tolist())
+    def __iter__(self) -> Iterator[Draw]:
+        if not self.training:
+            mine = range(self.ranks.rank, self.count, self.ranks.count)[self.first_batch * self.batch_size :]
+            return ((self.epoch, index, 0) for index in mine)
+        order = torch.randperm(self.count, generator=generator(self.seed, SHUFFLE, self.epoch))
+        batches = torch.arange(self.count // self.batch_size * self.batch_size).view(-1, self.batch_size)
+        places = batches[self.first_batch :, self.ranks.rank :: self.ranks.count].flatten()
+        indices, repetitions = order[places // self.repeats], places % self.repeats
+        return zip(itertools.repeat(self.epoch), indices.tolist(), repetitions.tolist())
 
 
 class FileBatches:
-    """Training batches (with a recipe: augmented, shuffled, incomplete last batch left out) or validation batches."""
+    """Training batches (with a recipe: augmented, shuffled) or validation batches."""
 
     def __init__(
         self,
@@ -86,14 +111,22 @@ class FileBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.device = device
-        self.sampler = EpochSampler(len(images), seed, shuffle=recipe is not None)
+        training = recipe is not None
+        self.sampler = EpochSampler(
+            len(images),
+            batch_size,
+            seed,
+            training=training,
+            repeats=recipe.augmentation_repeats if recipe else 1,
+            ranks=ranks,
+        )
         self.loader = DataLoader(
             TransformedImages(images, data, recipe, seed),
-            batch_size=batch_size,
+            batch_size=batch_size // ranks.count if training else batch_size,
             sampler=self.sampler,
-            drop_last=recipe is not None,
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
             pin_memory=device.type == "cuda",
@@ -102,8 +135,8 @@ class FileBatches:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixel values between 0 and 255 as B, 3, H, W uint8, and labels, both on the device."""
-        self.sampler.epoch = epoch
+        self.sampler.epoch, self.sampler.first_batch = epoch, first_batch
         for pixels, labels in self.loader:
             yield pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)

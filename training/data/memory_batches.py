@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..distributed import ALONE, Ranks
 from ..seeds import CROP, SHUFFLE, generator
 from ..settings import DataSettings, RecipeSettings
 from .images import StoredImages
@@ -20,26 +21,36 @@ class MemoryTrainingBatches:
     """
 
     def __init__(
-        self, images: StoredImages, data: DataSettings, recipe: RecipeSettings, *, seed: int, device: torch.device
+        self,
+        images: StoredImages,
+        data: DataSettings,
+        recipe: RecipeSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
         self.data = data
         self.recipe = recipe
         self.seed = seed
         self.device = device
+        self.ranks = ranks
 
     def __len__(self) -> int:
         return len(self.labels) // self.recipe.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixel values between 0 and 255 as B, 3, H, W float32, and labels."""
         count = len(self) * self.recipe.batch_size
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, SHUFFLE, epoch))[:count]
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, SHUFFLE, epoch))
+        order = order.repeat_interleave(self.recipe.augmentation_repeats)[:count].to(self.device)
         crops = self._draw_crops(count, generator(self.seed, CROP, epoch)).to(self.device)
-        order = order.to(self.device)
-        size = (self.recipe.batch_size, self.pixels.shape[1], self.data.resolution, self.data.resolution)
-        for chosen, crop in zip(order.split(size[0]), crops.split(size[0]), strict=True):
-            grid = F.affine_grid(crop, list(size), align_corners=False)
+        for start in range(first_batch * self.recipe.batch_size, count, self.recipe.batch_size):
+            mine = slice(start + self.ranks.rank, start + self.recipe.batch_size, self.ranks.count)
+            chosen, crop = order[mine], crops[mine]
+            size = [len(chosen), self.pixels.shape[1], self.data.resolution, self.data.resolution]
+            grid = F.affine_grid(crop, size, align_corners=False)
             pixels = self.pixels[chosen].float()
             cropped = F.grid_sample(
                 pixels, grid, mode=self.data.interpolation, padding_mode="border", align_corners=False
@@ -66,21 +77,32 @@ class MemoryTrainingBatches:
 class MemoryValidationBatches:
     """All images in order, resized and cropped at the centre; the last batch may be smaller."""
 
-    def __init__(self, images: StoredImages, data: DataSettings, *, batch_size: int, device: torch.device) -> None:
-        self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
+    def __init__(
+        self,
+        images: StoredImages,
+        data: DataSettings,
+        *,
+        batch_size: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        mine = slice(ranks.rank, None, ranks.count)
+        self.pixels, self.labels = images.pixels[mine].to(device), images.labels[mine].to(device)
         self.data = data
         self.batch_size = batch_size
 
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixel values between 0 and 255 as B, 3, H, W float32, and labels."""
         resized = math.floor(self.data.resolution / self.data.crop_pct)
         shrinks = resized < self.pixels.shape[-1]  # enlarging, antialiasing would only be another cubic kernel
         edge = round((resized - self.data.resolution) / 2)
         inside = slice(edge, edge + self.data.resolution)
-        batches = zip(self.pixels.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
+        start = first_batch * self.batch_size
+        pixels_left, labels_left = self.pixels[start:], self.labels[start:]
+        batches = zip(pixels_left.split(self.batch_size), labels_left.split(self.batch_size), strict=True)
         for pixels, labels in batches:
             whole = F.interpolate(
                 pixels.float(),
