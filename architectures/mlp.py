@@ -14,8 +14,8 @@ CHUNK = 2**20
 class MLP(nn.Module):
     """Linear C -> ratio C, GELU, linear back; over the last axis.
 
-    On the CPU, in float32, positions are computed a few thousand at a time, so that hidden maps, several times as large
-    as the input, stay in its caches; for the gradient only the hidden map in front of the GELU is kept.
+    On the CPU, in float32, large maps are computed a few thousand positions at a time, so that hidden maps, several
+    times as large as the input, stay in its caches; for the gradient only the one in front of the GELU is kept.
     """
 
     def __init__(self, dim: int, ratio: float) -> None:
@@ -30,6 +30,8 @@ class MLP(nn.Module):
             return plain_mlp(x, *parameters)
         rows = x.reshape(-1, x.shape[-1])
         if torch.is_grad_enabled():
+            if len(chunks(len(rows), self.fc1.out_features)) == 1:  # to keep both hidden maps is quicker
+                return self.fc2(F.gelu(self.fc1(x)))
             return ChunkedMLP.apply(rows, *parameters).reshape(x.shape)
         output = torch.empty_like(rows)
         weight1, bias1, weight2, bias2 = parameters

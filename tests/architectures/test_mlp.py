@@ -6,6 +6,12 @@ from torch import Tensor
 
 from architectures import mlp
 from architectures.mlp import MLP, chunks, plain_mlp
+from mixers.kernels import linear
+
+
+@pytest.fixture(autouse=True)
+def _onednn_whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_MACS", 0)
 
 
 @pytest.fixture(params=[1, 7, 64, 2**20], ids=lambda chunk: f"chunk {chunk}")
@@ -35,6 +41,7 @@ def test_equals_the_plain_one_with_gradients(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(module(x), wanted)
 
 
+@pytest.mark.usefixtures("_chunk")
 def test_second_derivatives() -> None:
     module, x = module_and_input(2, 3, 5, 6)
     leaves = [x.requires_grad_(), *module.parameters()]
@@ -62,7 +69,8 @@ def test_no_positions() -> None:
     assert x.grad.shape == x.shape
 
 
-def test_one_hidden_map_is_kept_for_the_gradient() -> None:
+def test_one_hidden_map_of_many_chunks_is_kept_for_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlp, "CHUNK", 64)
     module, x = module_and_input(2, 8, 8, 6)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):

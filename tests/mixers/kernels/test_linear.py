@@ -6,9 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mixers.kernels import linear as module
 from mixers.kernels.linear import Linear, linear, onednn_takes
 
 SHAPES = [(5, 24), (2, 3, 4, 24), (0, 24), (1, 24)]
+
+
+@pytest.fixture(autouse=True)
+def _whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEWEST_MACS", 0)
 
 
 def tensors(*shape: int, bias: bool = True, dtype: torch.dtype = torch.float32) -> list[Tensor | None]:
@@ -46,6 +52,12 @@ def test_input_may_be_strided_and_the_layer_frozen() -> None:
     weight.requires_grad_()
     linear(x, weight, bias).sum().backward()
     torch.testing.assert_close(weight.grad, x.sum((0, 1)).expand_as(weight))
+
+
+def test_small_layers_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEWEST_MACS", 5 * 24 * 10)
+    assert onednn_takes(*tensors(5, 24))
+    assert not onednn_takes(*tensors(4, 24))
 
 
 def test_second_derivatives() -> None:
