@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
@@ -186,15 +187,20 @@ def print_ledger(rows: Sequence[LedgerRow], console: Console) -> None:
     """Prints the ledger as a table, the reasons of disagreements numbered below it."""
     numbers = _number_reasons(rows)
     table = Table(
-        Column("network", overflow="fold"),
-        "",
-        *(Column(name, justify="right") for name in NUMERIC_HEADINGS),
-        "counting",
-        "verdict",
+        Column("network, and MACs by", overflow="fold", min_width=23),
+        Column("", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in NUMERIC_HEADINGS),
+        Column("verdict", no_wrap=True),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # fits a terminal of 80 columns
+        pad_edge=False,
     )
     for row in rows:
         style = "yellow" if row.verdict is Verdict.DISAGREES else "dim" if row.verdict is Verdict.UNPUBLISHED else None
-        table.add_row(*_cells(row, numbers), style=style)
+        name, *cells, rule, verdict = _cells(row, numbers)
+        if row.quantity == "macs":  # the second line of its network
+            name = f"  by {rule}"
+        table.add_row(name, *cells, verdict.removesuffix(f" ({row.why})"), style=style)
     console.print(table)
     for line in (*(f"[{number}] {reason}" for reason, number in numbers.items()), *_sources(rows), summary(rows)):
         console.print(line, markup=False, highlight=False)

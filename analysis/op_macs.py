@@ -89,6 +89,11 @@ def dcnv3_macs(inputs: Sequence[Value], output: Value) -> int:
     return 5 * points * math.prod(shape(output))
 
 
+def involution_macs(inputs: Sequence[Value], output: Value) -> int:
+    """Every neighbour of a pixel gives each channel one product by the pixel's weight."""
+    return inputs[2].toIValue() ** 2 * math.prod(shape(output))
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -141,6 +146,7 @@ HANDLES: dict[str, Handle] = {
     "aten::scaled_dot_product_attention": handle("attention", attention_macs),
     "aten::grid_sampler": sampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
+    "stmbench::involution": handle("weighted_sum", involution_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,

@@ -11,11 +11,11 @@ Cost: H W (k^2 C + C^2 / r + k^2 G C / r), and 2 H W C^2 with projection; r = re
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, neighbourhood, require
+from .kernels.involution import involution
 from .kernels.linear import Linear
 from .registry import register
 
@@ -63,26 +63,8 @@ class InhomogeneousDynamicDepthwiseConv(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x)
         hidden = self.bn(self.conv1(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        kernels = self.conv2(F.relu(hidden))
-        # From here rows of pixels are the contiguous axis: groups of a few channels would make short, slow vectors.
-        x = self._convolve(x.permute(0, 3, 1, 2).contiguous(), kernels.permute(0, 3, 1, 2).contiguous())
-        return self.output_proj(x.permute(0, 2, 3, 1))
-
-    def _convolve(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """B, C, H, W and B, G*K, H, W -> B, C, H, W."""
-        size, radius = self.kernel_size, self.kernel_size // 2
-        rows, columns = x.shape[2:]
-        # Half precision would lose most of a sum of 49 products.
-        precise = torch.promote_types(x.dtype, torch.float32)
-        padded = F.pad(x.to(precise), (radius, radius, radius, radius)).unflatten(1, (self.groups, self.group_channels))
-        kernels = kernels.to(precise).unflatten(1, (self.groups, 1, size**2))
-        total = torch.zeros_like(padded[..., :rows, :columns])
-        # One shifted view per tap: gathering the neighbours first would copy the map k * k times.
-        for tap in range(size**2):
-            row, column = divmod(tap, size)
-            neighbour = padded[..., row : row + rows, column : column + columns]
-            total = torch.addcmul(total, neighbour, kernels[:, :, :, tap])
-        return total.flatten(1, 2).to(x.dtype)
+        x = involution(x, self.conv2(F.relu(hidden)), self.kernel_size)
+        return self.output_proj(x)
 
     def macs(self, resolution: tuple[int, int]) -> int:
         taps = self.kernel_size**2
