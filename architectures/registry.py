@@ -39,6 +39,9 @@ class Entry:
 
 NETWORKS: dict[str, Entry] = {}
 
+# Arguments of a network that do not decide which entries its weights have, or that a conversion is told separately.
+_CONVERSION = frozenset({"img_size", "num_classes", "in_chans", "global_pool", "drop_rate", "drop_path_rate"})
+
 
 def pretrained_cfg(**changes: Any) -> dict[str, Any]:
     """timm's description of a network evaluated on ImageNet-1k as the four papers do (bicubic 256, centre crop 224)."""
@@ -78,12 +81,36 @@ def _entrypoint(name: str, module: str) -> Callable[..., nn.Module]:
 
     def entrypoint(pretrained: bool = False, **arguments: Any) -> nn.Module:
         entry = NETWORKS[name]
+        if pretrained:
+            arguments |= _official_weights_for(name, entry, arguments)
         return build_with_timm(name, entry.build, dict(entry.row) | arguments, pretrained=pretrained)
 
     entrypoint.__name__ = entrypoint.__qualname__ = name
     entrypoint.__module__ = module
     entrypoint.__doc__ = f"The network {name}; see {module}."
     return entrypoint
+
+
+def _official_weights_for(name: str, entry: Entry, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells timm to load the authors' release: the file in our cache, and how it becomes our state dict.
+
+    timm then adapts the first convolution to other input channels and leaves out the classifier of other classes. A
+    `pretrained_cfg` or overlay of the caller's own wins, with weights under the authors' names or ours.
+    """
+    from .checkpoints import convert, official_weights  # which build networks, and so import this module
+
+    options = {key: value for key, value in arguments.items() if key in entry.options and key not in _CONVERSION}
+    conversion = {"img_size": arguments["img_size"]} if arguments.get("img_size") else {}
+
+    def ours(state_dict: dict[str, Any], network: nn.Module) -> dict[str, Any]:
+        if network.state_dict().keys() <= state_dict.keys():
+            return state_dict
+        return convert(name, state_dict, options=options, **conversion)
+
+    if any(arguments.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay")):
+        return {"pretrained_filter_fn": ours}
+    file = str(official_weights(name, options=options))
+    return {"pretrained_cfg_overlay": {"file": file}, "pretrained_filter_fn": ours}
 
 
 def build_with_timm(

@@ -314,3 +314,43 @@ class TestNetworksOfTimm:
         torch.testing.assert_close(converted["pos_embed"][0, 1:], expected)
         with pytest.raises(CheckpointError, match=r"pos_embed has shape \(1, 197, 192\)"):
             convert("deit_tiny_patch16_224", weights, img_size=(160, 224))
+
+
+class TestThroughTimm:
+    """`timm.create_model(name, pretrained=True)`."""
+
+    @pytest.fixture(autouse=True)
+    def cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        return tmp_path / "stmbench" / "checkpoints"
+
+    def test_it_has_the_released_weights(self, server: Server, checkpoint: Path, cache: Path) -> None:
+        network = timm.create_model(NETWORK, pretrained=True)
+        expected = load_official(checkpoint, NETWORK)
+        assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+        assert files(cache) == KEPT
+
+    def test_it_is_adapted_to_other_classes_and_channels(self, server: Server, checkpoint: Path) -> None:
+        network = timm.create_model(NETWORK, pretrained=True, num_classes=7, in_chans=1, img_size=(64, 96))
+        expected = load_official(checkpoint, NETWORK)
+        same = [name for name, value in network.state_dict().items() if torch.equal(value, expected[name])]
+        assert len(same) > 0.9 * len(expected)
+        assert network(torch.zeros(1, 1, 64, 96)).shape == (1, 7)
+        first = network.pretrained_cfg["first_conv"] + ".weight"
+        torch.testing.assert_close(network.state_dict()[first], expected[first].sum(1, keepdim=True))
+
+    def test_its_pyramid_can_be_had(self, server: Server) -> None:
+        pyramid = timm.create_model(NETWORK, pretrained=True, features_only=True)
+        assert [level.shape[1] for level in pyramid(torch.zeros(1, 3, 64, 64))] == pyramid.feature_info.channels()
+
+    def test_weights_of_ones_own_win(self, server: Server, tmp_path: Path) -> None:
+        own = build_network(NetworkSpec(NETWORK)).state_dict()
+        save_file(own, tmp_path / "own.safetensors")
+        overlay = {"file": str(tmp_path / "own.safetensors")}
+        network = timm.create_model(NETWORK, pretrained=True, pretrained_cfg_overlay=overlay)
+        assert all(torch.equal(value, own[key]) for key, value in network.state_dict().items())
+        assert server.requests == []
+
+    def test_what_was_never_released_is_named(self) -> None:
+        with pytest.raises(ValueError, match="no official weights of unified_pooling_micro were released"):
+            timm.create_model("unified_pooling_micro", pretrained=True)

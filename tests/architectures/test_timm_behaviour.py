@@ -148,10 +148,6 @@ class TestClassifier:
         assert tuple(features[-1].shape[2:]) == description["pool_size"]
         assert features[-1].shape[1] == described.num_features
 
-    def test_no_pretrained_weights_from_timm(self, name: str) -> None:
-        with pytest.raises(RuntimeError, match="No pretrained weights"), torch.device("meta"):
-            timm.create_model(name, pretrained=True)
-
 
 class TestFeatures:
     def test_pyramid_is_as_announced(self, pyramid: nn.Module) -> None:
