@@ -7,6 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from conf import OVERVIEW_TASKS, ConfigurationError, register_groups, register_overview_groups, to_cell
+from launch.interruption import Preempted, exit_status
 
 
 def run_cell(config: DictConfig) -> None:
@@ -46,8 +47,8 @@ def main() -> None:
         command = hydra.main(config_path="conf", config_name="cell", version_base="1.3")(run_cell)
     try:
         command()
-    except KeyboardInterrupt:
-        sys.exit("Stopped; the same command continues where this one ended.")
+    except (KeyboardInterrupt, Preempted) as stop:
+        sys.exit(exit_status(stop))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from rich.table import Table
 from analysis.record import read_record
 
 from .cell import Cell
+from .interruption import Preempted, exit_status
 from .sweep import STYLES, headline, run_sweep
 
 
@@ -86,4 +87,7 @@ def print_logs(cells: Sequence[Cell], part: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (KeyboardInterrupt, Preempted) as stop:
+        sys.exit(exit_status(stop))

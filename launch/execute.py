@@ -1,27 +1,38 @@
-"""Run one cell from start to record: whatever happens to it, its record says so."""
+"""Run one cell from start to record: whatever happens to it, its record says so.
 
+A cell has one process, or several ranks (see `training.distributed`), of which the first leads: it alone holds the
+lock, writes files and speaks. Another rank that fails leaves word in `CELL/failure-rankN.json` and exits; the leader
+puts that into the record, even when it hangs itself, waiting for the dead.
+"""
+
+import json
 import logging
+import os
 import shutil
-import signal
+import sys
+import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 from analysis.record import SCHEMA, read_record, write_record
+from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
+from .failures import WORDS_OF_RANKS, failure, word_of_a_rank
+from .interruption import Preempted, interruptible
+from .lock import CellBusyError, CellLock
+from .reserve import Reserve
+from .supervision import Supervision
 from .tracking import track
 
+SECONDS_TO_END = 5.0
+"""How long the leader may take to notice by itself that another rank failed."""
+
 log = logging.getLogger(__name__)
-
-
-class Preempted(BaseException):
-    """The process was asked to stop. Not an `Exception`, so that no handler of ordinary failures takes it for one."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +60,123 @@ def execute(cell: Cell, rerun: bool = False, show_progress: bool = True) -> Outc
     """Run `cell` here unless its record says completed, and return how it ended.
 
     An error of the cell is its outcome (status `failed` or `out_of_memory`, with reason and traceback) and is not
-    raised. Ctrl-C and SIGTERM leave status `preempted` and then stop the caller as usual (KeyboardInterrupt).
-    """
-    record = finished_record(cell)
-    if record is not None and not rerun:
-        return Outcome(cell, record, skipped=True)
-    cell.write_config()
-    started = time.monotonic()
-    record = _opening_record(cell)
-    write_record(cell.record_path, record)
-    with _cell_log(cell):
-        try:
-            with _termination_as_preemption(), track(cell) as on_epoch:
-                from .tasks import perform
+    raised. A cell that another process works on is left alone: its outcome is that process's record, status `running`.
 
-                record["environment"] = _environment(cell)
-                if rerun:
-                    shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
-                record |= perform(cell, on_epoch=on_epoch, show_progress=show_progress)
-                record["status"] = "completed"
-        except (KeyboardInterrupt, Preempted) as stop:
-            record |= {"status": "preempted", "reason": "Stopped before the end; the same command continues it."}
-            raise KeyboardInterrupt from stop
-        except Exception as error:
-            record |= _failure(error)
-            log.exception("%s failed", cell.name)
-        finally:
-            record["finished"] = _now()
-            record["seconds"] = round(time.monotonic() - started, 3)
-            write_record(cell.record_path, record)
-    return Outcome(cell, record)
+    Raises:
+        Preempted, KeyboardInterrupt: asked to stop (see `launch.interruption`); the record says `preempted`.
+        SystemExit: one of several ranks failed, so that the others cannot go on either.
+    """
+    ranks = ranks_of()
+    join(ranks)
+    if not ranks.first:
+        return from_first(None, ranks) or _follow(cell, ranks)
+    with ExitStack() as stack:
+        done = threading.Event()
+        record = _opening_record(cell)
+        try:
+            outcome = None if rerun else _finished(cell)
+            if outcome is None:
+                cell.write_config()
+                lock = stack.enter_context(CellLock(cell.directory, on_beat=lambda: _check_ranks(cell, record, done)))
+                outcome = None if rerun else _finished(cell)  # another process may have completed it just now
+            if outcome is None:
+                reserve = stack.enter_context(Reserve(cell.directory))
+                write_record(cell.record_path, record)
+        except CellBusyError as busy:
+            outcome = Outcome(cell, record | {"reason": f"Another process works on this cell: {busy}"})
+        except OSError as error:
+            outcome = Outcome(cell, record | failure(error))
+        from_first(outcome, ranks)
+        if outcome is not None:
+            return outcome
+        stack.enter_context(_cell_log(cell))
+        stack.callback(done.set)
+        outcome = Outcome(cell, _run(cell, record, lock, reserve, ranks, rerun=rerun, show_progress=show_progress))
+    if ranks.count > 1 and outcome.status != "completed":
+        sys.exit(1)
+    from_first(outcome, ranks)
+    return outcome
+
+
+def _finished(cell: Cell) -> Outcome | None:
+    record = finished_record(cell)
+    return None if record is None else Outcome(cell, record, skipped=True)
+
+
+def _run(
+    cell: Cell,
+    record: dict[str, Any],
+    lock: CellLock,
+    reserve: Reserve,
+    ranks: Ranks,
+    *,
+    rerun: bool,
+    show_progress: bool,
+) -> dict[str, Any]:
+    """Perform the cell and complete its record, here and on the disk."""
+    started = time.monotonic()
+
+    def tell(progress: Mapping[str, Any]) -> None:
+        lock.progress = progress
+
+    try:
+        with interruptible() as interruption, track(cell) as on_epoch:
+            from .tasks import perform
+
+            record["environment"] = _environment(cell)
+            for word in cell.directory.glob(WORDS_OF_RANKS):
+                word.unlink()
+            if rerun:
+                shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
+            supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
+            record |= perform(cell, supervision)
+            record["status"] = "completed"
+    except (KeyboardInterrupt, Preempted):
+        record |= {"status": "preempted", "reason": "Stopped before the end; the same command continues it."}
+        record |= word_of_a_rank(cell.directory)
+        if record["status"] == "preempted":
+            raise
+    except Exception as error:
+        record |= failure(error) | word_of_a_rank(cell.directory, patience=ranks.count > 1)
+        log.exception("%s failed", cell.name)
+    finally:
+        record |= {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
+        reserve.release()
+        if not lock.lost:
+            _write_last(cell, record)
+    return record
+
+
+def _write_last(cell: Cell, record: dict[str, Any]) -> None:
+    """On a disk that cannot be written to, the outcome is at least told."""
+    try:
+        write_record(cell.record_path, record)
+    except OSError as error:
+        record["reason"] = f"{record['reason'] or ''} The record cannot be written: {error}".strip()
+        log.error("%s: %s", cell.name, record["reason"])
+
+
+def _follow(cell: Cell, ranks: Ranks) -> Outcome:
+    """Do a rank's part of a cell that another one leads."""
+    if cell.task == "train":
+        from .tasks import perform
+
+        with interruptible() as interruption:
+            try:
+                perform(cell, Supervision(interruption, show_progress=False, ranks=ranks))
+            except Exception as error:
+                log.exception("rank %d: %s failed", ranks.rank, cell.name)
+                path = cell.directory / WORDS_OF_RANKS.replace("*", str(ranks.rank))
+                path.write_text(json.dumps(failure(error)), encoding="utf-8")
+                sys.exit(1)
+    return from_first(None, ranks)
+
+
+def _check_ranks(cell: Cell, record: dict[str, Any], done: threading.Event) -> None:
+    """Called with each heartbeat: ends a leader that waits for a rank that failed."""
+    if word_of_a_rank(cell.directory) and not done.wait(SECONDS_TO_END):
+        _write_last(cell, record | word_of_a_rank(cell.directory) | {"finished": _now()})
+        os._exit(1)  # the main thread waits in a collective operation, where no exception reaches it
 
 
 def _opening_record(cell: Cell) -> dict[str, Any]:
@@ -99,18 +197,6 @@ def _opening_record(cell: Cell) -> dict[str, Any]:
         "started": _now(),
         "finished": None,
         "seconds": None,
-    }
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    import torch
-
-    exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    sentence = str(error).strip() or "no message"
-    return {
-        "status": "out_of_memory" if exhausted else "failed",
-        "reason": f"{type(error).__name__}: {sentence}",
-        "traceback": "".join(traceback.format_exception(error)),
     }
 
 
@@ -138,18 +224,5 @@ def _cell_log(cell: Cell) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-        handler.close()
-
-
-@contextmanager
-def _termination_as_preemption() -> Iterator[None]:
-    """Let SIGTERM unwind the cell like Ctrl-C does, so that its record is written."""
-
-    def stop(signal_number: int, frame: FrameType | None) -> None:
-        raise Preempted(signal.Signals(signal_number).name)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        with suppress(OSError):  # the last lines did not fit on a full disk
+            handler.close()

@@ -10,7 +10,13 @@ from .cell import Cell
 from .execute import Outcome, execute
 from .summary import print_results
 
-STYLES = {"completed": "green", "failed": "bold red", "out_of_memory": "bold red", "preempted": "yellow"}
+STYLES = {
+    "completed": "green",
+    "failed": "bold red",
+    "out_of_memory": "bold red",
+    "preempted": "yellow",
+    "running": "cyan",
+}
 
 
 def distinct(cells: Sequence[Cell]) -> list[Cell]:
@@ -45,7 +51,9 @@ def describe(outcome: Outcome) -> str:
     if outcome.skipped:
         return f"[dim]done before[/dim]  {headline(record['results'])}"
     style = STYLES[outcome.status]
-    text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}  {record['seconds']:.1f} s"
+    text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}"
+    if record["seconds"] is not None:
+        text += f"  {record['seconds']:.1f} s"
     if record["reason"]:
         text += escape(f"\n    {record['reason']}\n    see {outcome.cell.directory / 'record.json'}")
     return text

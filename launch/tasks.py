@@ -18,13 +18,13 @@ from training.train import train
 
 from .cell import Cell
 from .network import network_spec
-from .tracking import OnEpoch
+from .supervision import Supervision
 from .weights import load
 
 Parts = dict[str, Any]
 
 
-def perform(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+def perform(cell: Cell, supervision: Supervision) -> Parts:
     """Do the cell's task; the returned `results`, `rows` and `details` go into its record.
 
     Raises: whatever the task raises; `launch.execute` turns that into the record's reason.
@@ -32,7 +32,7 @@ def perform(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
     if cell.config["mixer_module"]:
         load_mixer_module(cell.config["mixer_module"])
     torch.manual_seed(cell.config["seed"])
-    return TASKS[cell.task](cell, on_epoch, show_progress)
+    return TASKS[cell.task](cell, supervision)
 
 
 def device_of(config: Mapping[str, Any]) -> str:
@@ -53,12 +53,12 @@ def _totals(complexity: Complexity) -> dict[str, int]:
     return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
 
 
-def _complexity(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+def _complexity(cell: Cell, supervision: Supervision) -> Parts:
     complexity = describe(network_spec(cell.config), CountingRule(cell.config["task"]["rule"]))
     return {"results": _totals(complexity), "details": asdict(complexity)}
 
 
-def _speed(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+def _speed(cell: Cell, supervision: Supervision) -> Parts:
     config, spec = cell.config, network_spec(cell.config)
     settings = SpeedSettings(**config["task"])
     rows = measure_speed(
@@ -66,17 +66,17 @@ def _speed(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
         replace(settings, resolutions=settings.resolutions or [config["data"]["resolution"]]),
         precision=config["precision"],
         device=device_of(config),
-        show_progress=show_progress,
+        show_progress=supervision.show_progress,
     )
     return {"results": _totals(describe(spec)), "rows": rows}
 
 
-def _train(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+def _train(cell: Cell, supervision: Supervision) -> Parts:
     config, spec = cell.config, network_spec(cell.config)
     data, recipe = DataSettings(**config["data"]), RecipeSettings(**config["recipe"])
     network = build_network(spec)
     if config["weights"]:
-        load(network, spec, config["weights"], fine_tuning=True, show_progress=show_progress)
+        load(network, spec, config["weights"], fine_tuning=True, show_progress=supervision.show_progress)
     results = train(
         network,
         data,
@@ -85,30 +85,30 @@ def _train(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
         seed=config["seed"],
         precision=config["precision"],
         device=device_of(config),
-        on_epoch=on_epoch,
-        show_progress=show_progress,
+        on_epoch=supervision.on_epoch,
+        show_progress=supervision.show_progress,
     )
     return {"results": _totals(describe(spec)) | results}
 
 
-def _evaluate(cell: Cell, on_epoch: OnEpoch, show_progress: bool) -> Parts:
+def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
     config, spec = cell.config, network_spec(cell.config)
     data = DataSettings(**config["data"])
     network = build_network(spec)
     if config["weights"]:
-        load(network, spec, config["weights"], fine_tuning=False, show_progress=show_progress)
+        load(network, spec, config["weights"], fine_tuning=False, show_progress=supervision.show_progress)
     results = evaluate(
         network,
         data,
         precision=config["precision"],
         device=device_of(config),
         batch_size=config["task"]["batch_size"],
-        show_progress=show_progress,
+        show_progress=supervision.show_progress,
     )
     return {"results": _totals(describe(spec)) | results}
 
 
-TASKS: Mapping[str, Callable[[Cell, OnEpoch, bool], Parts]] = {
+TASKS: Mapping[str, Callable[[Cell, Supervision], Parts]] = {
     "complexity": _complexity,
     "speed": _speed,
     "train": _train,

@@ -25,7 +25,7 @@ def perform(monkeypatch):
     performed = []
 
     def install(action):
-        def record_and_act(cell, on_epoch, show_progress):
+        def record_and_act(cell, supervision):
             performed.append(cell.name)
             return action(cell) or {"results": {"params": 1, "macs": 2, "activations": 3}}
 
@@ -120,7 +120,7 @@ def test_sigterm_leaves_the_status_preempted(tmp_path):
         from launch import execute
         from tests.launch.cells import make_cell
 
-        def perform(cell, on_epoch, show_progress):
+        def perform(cell, supervision):
             print("started", flush=True)
             time.sleep(60)
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 import launch.tasks
 from architectures import NetworkSpec, build_network
 from architectures.checkpoints import CheckpointError, UnavailableError
+from launch.supervision import Supervision
 from launch.weights import check_weights, load
 from training.checkpoint import save_weights
 
@@ -157,7 +158,7 @@ def test_tasks_start_from_them(task, cache, convnext, monkeypatch, tmp_path):
         data__num_classes=10 if task == "train" else 1000,
         weights="official",
     )
-    launch.tasks.perform(cell, on_epoch=None, show_progress=False)
+    launch.tasks.perform(cell, Supervision(show_progress=False))
     [network] = given
     assert torch.equal(network.conv_head.conv.weight, convnext["conv_head.0.weight"])
     assert torch.equal(network.head.weight, convnext["head.weight"]) == (task == "evaluate")
