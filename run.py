@@ -19,6 +19,11 @@ def run_cell(config: DictConfig) -> None:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    if cell.is_dry_run:
+        from launch.plan import print_plans
+
+        print_plans([cell])
+        return
     [outcome] = run_sweep([cell], rerun=config.rerun)
     sys.exit(0 if outcome.status == "completed" else 1)
 

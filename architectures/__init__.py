@@ -1,7 +1,7 @@
 """Networks: the unified backbone around any mixer, and networks of their own; importing this tells timm of them."""
 
 from . import conformer, contnet, dwnet, unified
-from .network import NetworkSpec, build_network, check_network, list_networks, registered_name
+from .network import NetworkSpec, build_network, check_network, list_networks, preprocessing, registered_name
 
 __all__ = [
     "NetworkSpec",
@@ -11,6 +11,7 @@ __all__ = [
     "contnet",
     "dwnet",
     "list_networks",
+    "preprocessing",
     "registered_name",
     "unified",
 ]

@@ -24,6 +24,8 @@ TIMM_NETWORKS = (
     "deit_small_patch16_224",
     "deit_base_patch16_224",
 )
+# Where timm's description is not what the authors did: DeiT's code enlarges the shorter side to 256 pixels.
+AUTHORS_CROP_PCT = dict.fromkeys(("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"), 0.875)
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,27 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     particular = {key: value for key in PARTICULAR_FIELDS if (value := getattr(spec, key)) != getattr(_DEFAULTS, key)}
     if spec.name in TIMM_NETWORKS:
         return _build_timm_network(spec, common, particular)
-    entry = UNIFIED if spec.name == "unified" else NETWORKS.get(spec.name)
-    if entry is None:
-        raise ValueError(f"network: unknown {spec.name!r}; choices: unified, {', '.join(list_networks())}")
+    entry = _entry(spec.name)
     _refuse_unknown(spec, particular, entry.options.keys() - ({"mixer", "scale"} & entry.row.keys()))
     _check_options(spec, entry)
     if "img_size" not in entry.options:
         del common["img_size"]  # Nothing in this network is sized by the image.
     arguments = dict(entry.row) | common | particular | dict(spec.options)
     return build_with_timm(spec.name, entry.build, arguments | {"pretrained_cfg": dict(entry.pretrained_cfg)})
+
+
+def preprocessing(name: str) -> tuple[float, str]:
+    """How the authors of "unified" or a network of `list_networks()` bring an image to its size.
+
+    Returns: the share of the resized shorter side that the centre crop keeps, and the interpolation.
+
+    Raises: ValueError naming the choices.
+    """
+    if name in TIMM_NETWORKS:
+        cfg = timm.get_pretrained_cfg(name)
+        return AUTHORS_CROP_PCT.get(name, cfg.crop_pct), cfg.interpolation
+    cfg = _entry(name).pretrained_cfg
+    return cfg["crop_pct"], cfg["interpolation"]
 
 
 def check_network(spec: NetworkSpec) -> None:
@@ -108,6 +122,13 @@ def check_network(spec: NetworkSpec) -> None:
 
 
 _DEFAULTS = NetworkSpec()
+
+
+def _entry(name: str) -> Entry:
+    entry = UNIFIED if name == "unified" else NETWORKS.get(name)
+    if entry is None:
+        raise ValueError(f"network: unknown {name!r}; choices: unified, {', '.join(list_networks())}")
+    return entry
 
 
 def _build_timm_network(spec: NetworkSpec, common: dict[str, Any], particular: dict[str, Any]) -> nn.Module:

@@ -32,6 +32,7 @@ def to_cell(config: DictConfig) -> Cell:
     _check_choices(plain)
     plain["mixer_source"] = _digest(plain["mixer_module"])
     try:
+        plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
@@ -82,6 +83,14 @@ def _digest(mixer_module: str | None) -> str | None:
     return hashlib.sha256(Path(mixer_module).read_bytes()).hexdigest()[:12]
 
 
+def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is configured, or where that is null what the network's authors use."""
+    from architectures import preprocessing
+
+    authors = dict(zip(("crop_pct", "interpolation"), preprocessing(config["network"]["name"]), strict=True))
+    return {key: value for key, value in authors.items() if config["data"][key] is None}
+
+
 def _count_classes(data: Mapping[str, Any]) -> int:
     """What is configured, or the number of class folders."""
     from training.data import count_classes
@@ -95,12 +104,15 @@ def _check_values(config: Mapping[str, Any]) -> None:
     from analysis.settings import SpeedSettings
     from training.data import check_data
     from training.recipe import check_recipe
-    from training.settings import DataSettings, RecipeSettings
+    from training.settings import DataSettings, RecipeSettings, TrainSettings
 
     task = config["task"]["name"]
-    check_data(DataSettings(**config["data"]), splits=DATA_OF_TASK[task])
+    # The images themselves are not needed to plan, where their number is known.
+    planned = config["task"].get("dry_run", False) and config["data"]["train_images"] is not None
+    check_data(DataSettings(**config["data"]), splits=() if planned else DATA_OF_TASK[task])
     if task == "train":
         check_recipe(RecipeSettings(**config["recipe"]))
+        TrainSettings(**config["task"])
     if task == "speed":
         SpeedSettings(**config["task"])
 

@@ -35,6 +35,11 @@ class StmbenchLauncher(Launcher):
                 cells.append(to_cell(config))
             except ConfigurationError as error:
                 raise CompactHydraException(f"cell {' '.join(overrides)}: {error}") from error
+        if any(cell.is_dry_run for cell in cells):
+            from launch.plan import print_plans
+
+            print_plans([cell for cell in cells if cell.is_dry_run])
+            return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
         outcomes = {outcome.cell.directory: outcome for outcome in run_sweep(cells, rerun=self.config.rerun)}
         return [
             _job_return(overrides, outcomes[cell.directory])

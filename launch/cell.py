@@ -85,6 +85,11 @@ class Cell:
         return self.config["task"]["name"]
 
     @property
+    def is_dry_run(self) -> bool:
+        """Whether training is only to be planned, see `launch.plan`: such a cell leaves nothing behind."""
+        return self.config["task"].get("dry_run", False)
+
+    @property
     def directory(self) -> Path:
         """ROOT/<sweep>/<name>-<id>: one folder a cell, the same one whenever it runs again."""
         return Path(self.config["output"]) / self.config["sweep"] / f"{self.name}-{self.id}"

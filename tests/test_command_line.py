@@ -131,3 +131,17 @@ def test_a_table_without_records_says_so(tmp_path):
     assert done.returncode != 0
     assert "runs" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
+    """ImageNet's images are not needed: their number is known."""
+    done = command(
+        "network=dwnet_tiny", "recipe=dwnet", "data.resolution=32", "task=train", "task.dry_run=true", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("24,102,720", "70,024", "0.05", "25,020", "1,024 a step", "375,300 in all", "MiB", "optimiser 184"):
+        assert text in done.stdout
+    assert not list(tmp_path.iterdir())
+    refused = command("network=dwnet_tiny", "task=train", "task.dry_run=true", "task.dry_run_images=1", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "task.dry_run_images=1" in refused.stderr

@@ -19,12 +19,17 @@ class DataSettings:
     """The folder that holds the files; None for a data set that comes with a Python package."""
     num_classes: int | None
     """None: the number of class folders, see `training.data.count_classes`."""
+    train_images: int | None
+    """How many training images the complete data set has; None where that is not known."""
+    validation_images: int | None
+    """How many validation images the complete data set has; None where that is not known."""
     resolution: int
     """Height and width in pixels of what the network sees, in training and validation."""
-    crop_pct: float
-    """Validation: the share of the resized shorter side that the centre crop keeps."""
-    interpolation: str
-    """`bilinear` or `bicubic`, wherever an image is resized."""
+    crop_pct: float | None
+    """Validation: the share of the resized shorter side that the centre crop keeps. None, in a configuration only: what
+    the network's authors use, see `architectures.preprocessing`."""
+    interpolation: str | None
+    """`bilinear` or `bicubic`, wherever an image is resized. None as for `crop_pct`."""
     mean: tuple[float, float, float]
     """Per channel (red, green, blue), of pixel values between 0 and 1."""
     std: tuple[float, float, float]
@@ -100,9 +105,21 @@ class RecipeSettings:
 
 @dataclass
 class TrainSettings:
-    """Task `train`: its data and its recipe are groups of their own."""
+    """Task `train`: its data and its recipe are groups of their own.
+
+    Attributes:
+        dry_run: only say what would be done: parameter groups, learning rates, memory, time.
+        dry_run_images: images in the step that a dry run measures; None: 8, on a GPU all that share a forward pass.
+    """
 
     name: str = "train"
+    dry_run: bool = False
+    dry_run_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule."""
+        if self.dry_run_images is not None and self.dry_run_images < 2:
+            raise ValueError(f"task.dry_run_images={self.dry_run_images}: must be null or at least 2")
 
 
 @dataclass

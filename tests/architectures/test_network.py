@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from architectures import NetworkSpec, build_network, check_network, list_networks, registered_name
+from architectures import NetworkSpec, build_network, check_network, list_networks, preprocessing, registered_name
 
 
 def test_every_listed_network_can_be_built_and_told_to_timm() -> None:
@@ -101,3 +101,23 @@ HALO = {"mixer": "halo", "scale": "tiny"}
 def test_impossible_networks_are_refused_by_key(spec: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_network(NetworkSpec(**spec))
+
+
+@pytest.mark.parametrize(
+    ("name", "crop_pct", "interpolation"),
+    [
+        ("unified", 0.875, "bicubic"),
+        ("dwnet_tiny", 0.875, "bicubic"),
+        ("contnet_medium", 0.875, "bilinear"),
+        ("conformer_small_patch16", 0.875, "bicubic"),
+        ("deit_small_patch16_224", 0.875, "bicubic"),  # timm says 0.9
+        ("resnet50", 0.95, "bicubic"),  # of the weights that timm has
+    ],
+)
+def test_preprocessing_is_the_authors(name, crop_pct, interpolation):
+    assert preprocessing(name) == (crop_pct, interpolation)
+
+
+def test_preprocessing_of_an_unknown_network_names_the_choices():
+    with pytest.raises(ValueError, match="contnet_medium"):
+        preprocessing("contnet_huge")

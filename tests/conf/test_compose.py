@@ -44,8 +44,10 @@ def test_every_other_network_composes(network):
     assert cell(f"network={network}", "task=complexity").config["network"]["name"] == network
 
 
-@pytest.mark.parametrize("data", choices("data"))
-@pytest.mark.parametrize("recipe", choices("recipe"))
+@pytest.mark.parametrize(
+    ("data", "recipe"),
+    [(data, "short") for data in choices("data")] + [("imagenet", recipe) for recipe in choices("recipe")],
+)
 def test_every_data_set_and_recipe_composes(data, recipe, tmp_path):
     (tmp_path / "train" / "one").mkdir(parents=True)
     config = cell("mixer=identity", "scale=micro", f"data={data}", f"recipe={recipe}", f"data.root={tmp_path}").config
@@ -67,6 +69,14 @@ def test_the_resolved_configuration_is_plain_and_complete():
     assert config["precision"] == "fp32"
     assert config["recipe"]["drop_path_rate"] is None or isinstance(config["recipe"]["drop_path_rate"], float)
     assert yaml.safe_load(yaml.safe_dump(dict(config))) == config
+
+
+def test_images_are_brought_to_size_as_the_authors_of_the_network_do_unless_told_otherwise():
+    data = cell("network=contnet_tiny").config["data"]
+    assert (data["crop_pct"], data["interpolation"]) == (0.875, "bilinear")
+    data = cell("network=resnet18", "data.interpolation=bilinear").config["data"]
+    assert (data["crop_pct"], data["interpolation"]) == (0.95, "bilinear")
+    assert cell("network=resnet18", "data=digits").config["data"]["crop_pct"] == 1.0
 
 
 def test_weights_are_accepted_from_wherever_they_can_be_had(tmp_path):

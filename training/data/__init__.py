@@ -51,7 +51,7 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
     for key, holds, rule in (
         ("resolution", data.resolution >= 1, "must be positive"),
         ("num_classes", data.num_classes is None or data.num_classes >= 2, "must be null or at least 2"),
-        ("crop_pct", 0 < data.crop_pct <= 1, "must be above 0 and at most 1"),
+        ("crop_pct", data.crop_pct is not None and 0 < data.crop_pct <= 1, "must be above 0 and at most 1"),
         ("mean", len(data.mean) == 3, "must be three numbers"),
         ("std", len(data.std) == 3 and min(data.std) > 0, "must be three positive numbers"),
         ("horizontal_flip", 0 <= data.horizontal_flip <= 1, "must be between 0 and 1"),
@@ -66,6 +66,15 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
 def count_classes(data: DataSettings) -> int:
     """`data.num_classes`, or where that is None the number of class folders."""
     return len(image_folder.class_names(data)) if data.num_classes is None else data.num_classes
+
+
+def count_images(data: DataSettings, split: Split) -> int:
+    """How many images the data set publishes, or where that is not known, how many there are.
+
+    Raises: ValueError, OSError as `check_data` where they have to be counted.
+    """
+    published = data.train_images if split == "train" else data.validation_images
+    return len(_load(data, split)) if published is None else published
 
 
 def training_batches(
