@@ -37,9 +37,9 @@ lint: setup-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports
 
-# DCNv3's kernels for this machine; otherwise they are compiled when first used.
+# The kernels for this machine; otherwise they are compiled when first used.
 kernels: setup
-	$(RUN) -m mixers.kernels.dcnv3
+	$(RUN) -m mixers.kernels
 
 # The report's test opens it in Chromium; Debian's package is taken where there is none.
 browser:

@@ -11,7 +11,6 @@ relative embedding. Attention terms count the padded H and W. The authors multip
 both tables, of which w are used.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.linear import Linear
+from .kernels.local_attention import LocalAttention
 from .registry import register
 
 
@@ -59,123 +59,52 @@ class HaloAttention(Mixer):
         self.num_heads = num_heads
         self.block_size = block_size
         self.halo_size = halo_size
-        self.window_size = block_size + 2 * halo_size
         self.mask_padding = mask_padding
         self.q = Linear(dim, dim, bias=False)
         self.kv = Linear(dim, 2 * dim, bias=False)
+        self.attention = LocalAttention(block_size, halo_size=halo_size)
+        window_size = self.attention.geometry.window_size
         self.pos_embed = (
-            QueryRelatedEmbedding(self.window_size, dim // num_heads)
+            QueryRelatedEmbedding(window_size, dim // num_heads)
             if relative_embedding == "query_related"
-            else QueryFreeEmbedding(self.window_size, halo_size, num_heads)
+            else QueryFreeEmbedding(window_size, num_heads)
         )
         self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, height, width, dim = x.shape
-        rows, columns, heads = self._axis(height), self._axis(width), self.num_heads
-        blocks = rows.blocks * columns.blocks
-
-        q = self.q(x)
-        if rows.padding or columns.padding:
-            q = F.pad(q, (0, 0, 0, columns.padding, 0, rows.padding))
-        q = q.reshape(batch, rows.blocks, rows.block, columns.blocks, columns.block, heads, dim // heads)
-        q = q.permute(0, 1, 3, 5, 2, 4, 6).flatten(1, 2)  # B, blocks, heads, b, b, d
-
-        kv = self.kv(x)
-        if rows.reach or columns.reach:
-            kv = F.pad(kv, (0, 0, columns.halo, columns.reach, rows.halo, rows.reach))
-        # a view: B, block rows, block columns, 2C, w, w
-        kv = kv.unfold(1, rows.window, rows.block).unfold(2, columns.window, columns.block)
-        kv = kv.unflatten(3, (heads, 2, dim // heads)).permute(4, 0, 1, 2, 3, 6, 7, 5)  # head-major, key before value
-        k, v = kv.reshape(2, batch, blocks * heads, rows.window * columns.window, dim // heads)
-
-        bias = self.pos_embed(q, rows, columns)
-        visible = self._visible(rows, columns, x.device)
-        bias = bias if visible is None else torch.where(visible, bias, -torch.inf)
-        x = F.scaled_dot_product_attention(q.flatten(1, 2).flatten(2, 3), k, v, attn_mask=bias.flatten(1, 2))
-
-        x = x.reshape(batch, rows.blocks, columns.blocks, heads, rows.block, columns.block, dim // heads)
-        x = x.permute(0, 1, 4, 2, 5, 3, 6)
-        # A copy by name: with a single block, some attention kernels would leave a view that ONNX cannot express.
-        x = x.clone(memory_format=torch.contiguous_format)
-        x = x.reshape(batch, height + rows.padding, width + columns.padding, dim)
-        return self.proj(x[:, :height, :width])
-
-    def _axis(self, size: int) -> "Axis":
-        if self.mask_padding and size <= self.block_size:
-            return Axis(size, 1, size, 0, self.halo_size)
-        return Axis(size, -(-size // self.block_size), self.block_size, self.halo_size, 0)
-
-    def _visible(self, rows: "Axis", columns: "Axis", device: torch.device) -> Tensor | None:
-        """bool blocks, 1, 1, w*w: whether each key of each block's window lies on the map. None: all of them do."""
-        if not (rows.halo or rows.padding or columns.halo or columns.padding):
-            return None
-        on_map = []
-        for axis in (rows, columns):
-            starts = torch.arange(axis.blocks, device=device) * axis.block - axis.halo
-            places = starts[:, None] + torch.arange(axis.window, device=device)
-            limit = axis.size if self.mask_padding else axis.size + axis.padding
-            on_map.append((places >= 0) & (places < limit))
-        visible = on_map[0][:, None, :, None] & on_map[1][None, :, None, :]
-        return visible.reshape(-1, 1, 1, rows.window * columns.window)
+        rows, columns, dim = x.shape[1:]
+        q = self.q(x).unflatten(-1, (self.num_heads, -1))
+        k, v = self.kv(x).unflatten(-1, (self.num_heads, 2, dim // self.num_heads)).unbind(-2)  # head-major
+        if not self.mask_padding:
+            fill = (0, 0, 0, 0, 0, -columns % self.block_size, 0, -rows % self.block_size)
+            q, k, v = (F.pad(x, fill) for x in (q, k, v))
+        x = self.attention(q, k, v, **self.pos_embed.tables())
+        return self.proj(x[:, :rows, :columns])
 
     def macs(self, resolution: tuple[int, int]) -> int:
-        rows, columns = (self._axis(size) for size in resolution)
-        padded = (rows.size + rows.padding) * (columns.size + columns.padding)
-        per_query = 2 * rows.window * columns.window * self.dim
-        per_query += self.pos_embed.macs_per_query(rows.window + columns.window) * self.num_heads
-        return resolution[0] * resolution[1] * 4 * self.dim**2 + padded * per_query
+        map_size = resolution if self.mask_padding else self._filled(resolution)
+        relative = isinstance(self.pos_embed, QueryRelatedEmbedding)
+        attention = self.attention.geometry.macs(*map_size, self.dim, relative=relative)
+        return resolution[0] * resolution[1] * 4 * self.dim**2 + attention
 
     def authors_macs(self, resolution: tuple[int, int]) -> int:
-        padded = (resolution[0] + -resolution[0] % self.block_size) * (resolution[1] + -resolution[1] % self.block_size)
-        per_query = 2 * self.window_size**2 * self.dim
-        per_query += self.pos_embed.macs_per_query(2 * (2 * self.window_size - 1)) * self.num_heads
-        return resolution[0] * resolution[1] * 4 * self.dim**2 + padded * per_query
+        rows, columns = self._filled(resolution)
+        window = self.attention.geometry.window_size
+        entries = 2 * (2 * window - 1) if isinstance(self.pos_embed, QueryRelatedEmbedding) else 0
+        return resolution[0] * resolution[1] * 4 * self.dim**2 + rows * columns * self.dim * (2 * window**2 + entries)
+
+    def _filled(self, resolution: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns up to whole blocks."""
+        rows, columns = (size + -size % self.block_size for size in resolution)
+        return rows, columns
 
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         near = []
         for place, size in zip(position, resolution, strict=True):
             start = place - place % self.block_size - self.halo_size
             places = torch.arange(size)
-            near.append((places >= start) & (places < start + self.window_size))
+            near.append((places >= start) & (places < start + self.attention.geometry.window_size))
         return near[0][:, None] & near[1]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """How the rows, or the columns, of a map are divided.
-
-    Attributes:
-        size: of the map, in pixels.
-        blocks: how many there are.
-        block: side of a block, `halo` and `window` in the same direction.
-        skipped: pixels of the full halo before the window that are left out, because all of them would be hidden.
-    """
-
-    size: int
-    blocks: int
-    block: int
-    halo: int
-    skipped: int
-
-    @property
-    def window(self) -> int:
-        return self.block + 2 * self.halo
-
-    @property
-    def padding(self) -> int:
-        """Pixels after the map that fill the last block."""
-        return self.blocks * self.block - self.size
-
-    @property
-    def reach(self) -> int:
-        """Pixels after the map that the last window looks at."""
-        return self.padding + self.halo
-
-    def offsets(self, device: torch.device) -> Tensor:
-        """b, w: place of each key in the full window minus place of each query in the block."""
-        of_query = torch.arange(self.block, device=device)
-        return torch.arange(self.window, device=device) + self.skipped - of_query[:, None]
 
 
 class QueryRelatedEmbedding(nn.Module):
@@ -187,23 +116,13 @@ class QueryRelatedEmbedding(nn.Module):
 
     def __init__(self, window_size: int, width: int) -> None:
         super().__init__()
-        self.window_size = window_size
-        self.width = width
         self.height_rel = nn.Parameter(torch.empty(2 * window_size - 1, width))
         self.width_rel = nn.Parameter(torch.empty(2 * window_size - 1, width))
         nn.init.normal_(self.height_rel, std=width**-0.5)
         nn.init.normal_(self.width_rel, std=width**-0.5)
 
-    def forward(self, q: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        """B, blocks, heads, b, b, d -> B, blocks, heads, b*b, w*w."""
-        first = self.window_size - 1
-        of_row = torch.einsum("...rcd,rad->...rca", q, self.height_rel[rows.offsets(q.device) + first])
-        of_column = torch.einsum("...rcd,cad->...rca", q, self.width_rel[columns.offsets(q.device) + first])
-        return (of_row[..., :, None] + of_column[..., None, :]).flatten(-2).flatten(-3, -2)
-
-    def macs_per_query(self, table_rows: int) -> int:
-        """For one head, when each query meets `table_rows` of the two tables."""
-        return table_rows * self.width
+    def tables(self) -> dict[str, Tensor]:
+        return {"row_table": self.height_rel, "column_table": self.width_rel}
 
 
 class QueryFreeEmbedding(nn.Module):
@@ -212,21 +131,10 @@ class QueryFreeEmbedding(nn.Module):
     The table is indexed by the query's place minus the key's place on the map, so that relative place 0 is its middle.
     """
 
-    def __init__(self, window_size: int, halo_size: int, num_heads: int) -> None:
+    def __init__(self, window_size: int, num_heads: int) -> None:
         super().__init__()
-        self.window_size = window_size
-        self.halo_size = halo_size
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, q: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        """B, blocks, heads, b, b, d -> 1, 1, heads, b*b, w*w."""
-        middle = self.window_size - 1 + self.halo_size
-        of_row, of_column = middle - rows.offsets(q.device), middle - columns.offsets(q.device)
-        index = of_row[:, None, :, None] * (2 * self.window_size - 1) + of_column[None, :, None, :]  # b, b, w, w
-        bias = self.relative_position_bias_table[index.flatten(2).flatten(0, 1)]
-        return bias.permute(2, 0, 1)[None, None]
-
-    def macs_per_query(self, table_rows: int) -> int:
-        """Nothing is multiplied."""
-        return 0
+    def tables(self) -> dict[str, Tensor]:
+        return {"bias_table": self.relative_position_bias_table}

@@ -5,7 +5,8 @@ Source: Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shi
 Differences: sizes that are no multiple of the window are padded, masked and cropped (the authors' classification code
 refuses them; `mask_padding=False, shrink_window=False` is their detection code). Pairs that the shift brings together
 from opposite borders do not attend to each other; the authors lower their logits by 100 instead.
-Cost: H W (4 C^2 + 2 w^2 C) with window side w; all but the output projection's C^2 count the padded H and W.
+Cost: H W (4 C^2 + 2 w^2 C) with window side w; the second term counts the padded H and W, and with
+`mask_padding=False` three of the four C^2 do.
 """
 
 from typing import ClassVar
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.linear import Linear
+from .kernels.local_attention import LocalAttention
 from .registry import register
 
 
@@ -59,70 +61,26 @@ class ShiftedWindowAttention(Mixer):
         self.shift_size = shift_size
         self.mask_padding = mask_padding
         self.qkv = Linear(dim, 3 * dim)
+        self.attention = LocalAttention(window_size, shift=shift_size)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, rows, columns, dim = x.shape
-        window, shift, heads = self.window_size, self.shift_size, self.num_heads
-        width = dim // heads
-        pad_rows, pad_columns = -rows % window, -columns % window
-        window_rows, window_columns = (rows + pad_rows) // window, (columns + pad_columns) // window
-
-        if pad_rows or pad_columns:
-            x = F.pad(x, (0, 0, 0, pad_columns, 0, pad_rows))
-        if shift:
-            x = x.roll((-shift, -shift), (1, 2))
-        qkv = self.qkv(x).reshape(batch, window_rows, window, window_columns, window, 3, heads, width)
-        # Windows and heads share one axis, so that bias and mask broadcast over the batch instead of being repeated.
-        q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, batch, -1, window * window, width)
-
-        bias = self._relative_bias()[None]
-        if shift or (self.mask_padding and (pad_rows or pad_columns)):
-            bias = torch.where(self._same_region(rows, columns, x.device), bias, -torch.inf)
-        else:
-            bias = bias.expand(window_rows * window_columns, -1, -1, -1)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(0, 1)[None])
-
-        x = x.reshape(batch, window_rows, window_columns, heads, window, window, width).permute(0, 1, 4, 2, 5, 3, 6)
-        # A copy by name: with a single window, some attention kernels would leave a view that ONNX cannot express.
-        x = x.clone(memory_format=torch.contiguous_format)
-        x = x.reshape(batch, rows + pad_rows, columns + pad_columns, dim)
-        if shift:
-            x = x.roll((shift, shift), (1, 2))
+        rows, columns, dim = x.shape[1:]
+        if not self.mask_padding:
+            x = F.pad(x, (0, 0, 0, -columns % self.window_size, 0, -rows % self.window_size))
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, dim // self.num_heads)).unbind(-3)
+        x = self.attention(q, k, v, bias_table=self.relative_position_bias_table)
         return self.proj(x[:, :rows, :columns])
-
-    def _relative_bias(self) -> Tensor:
-        """heads, N, N: bias of each key for each query of a window."""
-        places = torch.arange(self.window_size, device=self.relative_position_bias_table.device)
-        offsets = places[:, None] - places + self.window_size - 1  # query minus key
-        index = offsets[:, None, :, None] * (2 * self.window_size - 1) + offsets[None, :, None, :]
-        tokens = self.window_size**2
-        return self.relative_position_bias_table[index.reshape(tokens, tokens)].permute(2, 0, 1)
-
-    def _same_region(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """bool windows, 1, N, N: whether two pixels of a rolled window are neighbours on the map.
-
-        Padding is a region of its own, so that its queries, which are cropped later, do not face an empty softmax.
-        """
-        window, shift = self.window_size, self.shift_size
-        labels = []
-        for size in (rows, columns):
-            places = torch.arange(size + -size % window, device=device)
-            label = torch.div(places - shift, window, rounding_mode="floor")
-            if self.mask_padding:
-                label = label.where(places < size, -2)  # the labels above start at -1
-            labels.append(label.roll(-shift).reshape(-1, window))
-        of_row, of_column = labels[0][:, None, :, None], labels[1][None, :, None, :]
-        region = torch.stack(torch.broadcast_tensors(of_row, of_column)).reshape(2, -1, 1, window * window)
-        return (region[..., :, None] == region[..., None, :]).all(0)
 
     def macs(self, resolution: tuple[int, int]) -> int:
         pixels = resolution[0] * resolution[1]
-        window = self.window_size
-        padded = (resolution[0] + -resolution[0] % window) * (resolution[1] + -resolution[1] % window)
-        return padded * (3 * self.dim**2 + 2 * window**2 * self.dim) + pixels * self.dim**2
+        rows, columns = resolution
+        if not self.mask_padding:
+            rows, columns = (size + -size % self.window_size for size in resolution)
+        attention = self.attention.geometry.macs(rows, columns, self.dim, relative=False)
+        return 3 * rows * columns * self.dim**2 + attention + pixels * self.dim**2
 
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         near = [

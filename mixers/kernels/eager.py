@@ -1,7 +1,8 @@
-"""When a call may go to a kernel that only computes: nobody records, transforms or casts its operations."""
+"""When what an operation computes can be relied on: it happens now, and nobody records, transforms or casts it."""
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def traced() -> bool:
@@ -21,3 +22,11 @@ def computed_now_on_cpu(*tensors: Tensor) -> bool:
     """
     plain = all(type(tensor) in (Tensor, nn.Parameter) and tensor.is_cpu for tensor in tensors)
     return plain and not (traced() or torch.is_autocast_enabled("cpu"))
+
+
+def computed_now(tensor: Tensor | None) -> bool:
+    """Whether an operation on this tensor (None: on none) computes numbers now that stay true while it is unchanged."""
+    if traced() or is_in_torch_dispatch_mode():
+        return False
+    # Inference tensors do not say when they change.
+    return tensor is None or (type(tensor) in (Tensor, nn.Parameter) and not (tensor.is_meta or tensor.is_inference()))

@@ -1,29 +1,38 @@
 """Small configurations of every mixer, and weights for them that hide nothing (no zeros, no ones)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from mixers import Mixer, build_mixer
+from mixers.kernels.local_attention import LocalAttention
 
 DIM = 8
 
 
 @dataclass(frozen=True)
 class Case:
-    """One mixer with options; `resolution` is what it is built for, tests run it on other sizes."""
+    """One mixer with options; `resolution` is what it is built for, tests run it on other sizes.
+
+    `attention` is the implementation of local attention, where the mixer has it.
+    """
 
     mixer: str
     options: dict[str, Any] = field(default_factory=dict)
     resolution: tuple[int, int] = (14, 14)
+    attention: str = "auto"
 
     def __str__(self) -> str:
-        return "-".join([self.mixer, *(f"{key}={value}" for key, value in self.options.items())])
+        options = [f"{key}={value}" for key, value in self.options.items()]
+        return "-".join([self.mixer, *options, *([] if self.attention == "auto" else [self.attention])])
 
     def build(self, *, seed: int = 0, scale: float = 0.5) -> Mixer:
         """The mixer in float64 and eval mode, with every parameter and batch-norm statistic drawn from `seed`."""
         mixer = build_mixer(self.mixer, DIM, self.resolution, **self.options).double().eval()
+        for module in mixer.modules():
+            if isinstance(module, LocalAttention):
+                module.implementation = self.attention
         return randomise(mixer, seed=seed, scale=scale)
 
 
@@ -80,5 +89,10 @@ OPTION_CASES = [
     Case("dcnv3", {"groups": 4, "kernel_size": 5, "dw_kernel_size": 5, "offset_scale": 0.5}),
     Case("dcnv3", {"groups": 1, "kernel_size": 7}),
     Case("pooling", {"pool_size": 5}),
+]
+OPTION_CASES += [
+    replace(case, attention="reference")
+    for case in MAIN_CASES + OPTION_CASES
+    if case.mixer in ("halo", "shifted_window")
 ]
 CASES = MAIN_CASES + OPTION_CASES

@@ -1,6 +1,6 @@
 """The DCNv3 operation: one public function, `dcnv3`, and one file for each implementation of it."""
 
-from .compiler import MissingImplementationError
+from ..compiler import MissingImplementationError
 from .function import dcnv3
 from .implementations import IMPLEMENTATIONS, Implementation, implementation_for
 

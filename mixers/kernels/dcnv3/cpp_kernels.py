@@ -1,37 +1,20 @@
 """DCNv3 on the CPU: dcnv3.cpp, compiled on first use."""
 
 import functools
-import shutil
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .compiler import MissingImplementationError, compiled, load
+from ..compiler import compiled_for_cpu, load
 from .geometry import Geometry, arithmetic
 
-# Not -ffast-math: positions that are not numbers have to compare as such.
-_OPTIONS = (
-    *("-std=c++20", "-shared", "-fPIC", "-O3", "-march=native"),
-    *("-Wno-psabi", "-fno-math-errno", "-fno-trapping-math"),
-)
-
-
-def build() -> Path:
-    """Compiles the library, or finds it compiled.
-
-    Raises:
-        MissingImplementationError: there is no C++ compiler, or it fails.
-    """
-    compiler = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise MissingImplementationError("no C++ compiler is on the path; install g++ or clang++")
-    return compiled(Path(__file__).with_name("dcnv3.cpp"), (compiler, *_OPTIONS))
+SOURCE = Path(__file__).with_name("dcnv3.cpp")
 
 
 @functools.cache
 def prepare() -> None:
-    load(build())
+    load(compiled_for_cpu(SOURCE))
 
 
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:

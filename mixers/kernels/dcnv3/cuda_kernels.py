@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..compiler import MissingImplementationError, compiled, load
 from . import fixed_point
-from .compiler import MissingImplementationError, compiled, load
 from .geometry import Geometry
 
 ARCHITECTURES = ("80", "86", "89", "90")

@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from .compiler import MissingImplementationError
+from ..compiler import MissingImplementationError
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..compiler import MissingImplementationError
 from . import fixed_point
-from .compiler import MissingImplementationError
 from .geometry import Geometry
 
 _BLOCK_ELEMENTS = 1024  # rows x channels of a program: 8 for each of its 128 threads

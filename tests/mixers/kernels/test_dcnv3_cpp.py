@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mixers.kernels.compiler import compiled, load
 from mixers.kernels.dcnv3 import MissingImplementationError, dcnv3, implementation_for, implementations
-from mixers.kernels.dcnv3.compiler import compiled, load
 
 from .cases import CASES, Case, assert_equals_reference
 

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mixers.kernels.compiler import compiled
 from mixers.kernels.dcnv3 import IMPLEMENTATIONS, Implementation, dcnv3, implementations
-from mixers.kernels.dcnv3.compiler import compiled
 
 from .cases import CASES, Case, assert_equals_reference
 

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -21,10 +22,27 @@ logger = logging.getLogger(__name__)
 # The oldest version of PyTorch whose stable ABI the kernels need: a library works in it and in every later one.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
 _LIBRARIES = ("-ltorch", "-ltorch_cpu")
+# Not -ffast-math: numbers that are none have to compare as such.
+_CPP_OPTIONS = (
+    *("-std=c++20", "-shared", "-fPIC", "-O3", "-march=native"),
+    *("-Wno-psabi", "-fno-math-errno", "-fno-trapping-math"),
+)
 
 
 class MissingImplementationError(RuntimeError):
     """A machine lacks what an implementation needs; the message is one sentence that says what, and what to do."""
+
+
+def compiled_for_cpu(source: Path) -> Path:
+    """Path of the shared library that the system's C++ compiler makes of `source`.
+
+    Raises:
+        MissingImplementationError: there is no C++ compiler, or it fails, or the cache cannot be written.
+    """
+    compiler = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise MissingImplementationError("no C++ compiler is on the path; install g++ or clang++")
+    return compiled(source, (compiler, *_CPP_OPTIONS))
 
 
 def compiled(source: Path, command: Sequence[str]) -> Path:

@@ -1,0 +1,22 @@
+"""`python -m mixers.kernels` compiles, ahead of first use, the kernels that this machine has compilers for."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from .compiler import MissingImplementationError, compiled_for_cpu
+from .dcnv3 import cpp_kernels as dcnv3_cpp
+from .dcnv3 import cuda_kernels
+from .local_attention import cpp_kernels as local_attention_cpp
+
+
+def report(name: str, build: Callable[[], Path]) -> None:
+    try:
+        print(f"{name}: {build()}")
+    except MissingImplementationError as error:
+        print(f"{name}: left out, {error}")
+
+
+report("dcnv3 cpp", partial(compiled_for_cpu, dcnv3_cpp.SOURCE))
+report("dcnv3 cuda", cuda_kernels.build)
+report("local attention cpp", partial(compiled_for_cpu, local_attention_cpp.SOURCE))

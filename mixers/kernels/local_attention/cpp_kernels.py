@@ -1,0 +1,73 @@
+"""Local attention on the CPU: local_attention.cpp, compiled on first use."""
+
+import functools
+from dataclasses import astuple
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..compiler import compiled_for_cpu, load
+from .geometry import Geometry
+
+SOURCE = Path(__file__).with_name("local_attention.cpp")
+
+
+@functools.cache
+def prepare() -> None:
+    load(compiled_for_cpu(SOURCE))
+
+
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """What the kernel computes in, and what it takes logits in."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, added: tuple[Tensor | None, ...], geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    """`added`: bias heads, w*w, b*b; row table; column table. Returns output and, for the gradient, each query's
+    logarithm of its sum of exponentials, B, H, W, heads."""
+    prepare()
+    query, key, value = (_with_contiguous_channels(tensor) for tensor in (query, key, value))
+    precise = arithmetic(query.dtype)
+    output = query.new_empty(query.shape)
+    log_sums = query.new_empty(query.shape[:-1], dtype=precise)
+    added = [None if tensor is None else tensor.to(precise).contiguous() for tensor in added]
+    torch.ops.stmbench_cpp.local_attention(output, log_sums, query, key, value, *added, *astuple(geometry))
+    return output, log_sums
+
+
+def backward(
+    grad: Tensor,
+    log_sums: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    added: tuple[Tensor | None, ...],
+    geometry: Geometry,
+) -> list[Tensor | None]:
+    """Gradients of query, key, value and the three of `added`, None for those that are None."""
+    prepare()
+    grad, query, key, value = (_with_contiguous_channels(tensor) for tensor in (grad, query, key, value))
+    precise = arithmetic(query.dtype)
+    batch, heads = query.shape[0], query.shape[3]
+    added = [None if tensor is None else tensor.to(precise).contiguous() for tensor in added]
+    grads = [query.new_zeros(query.shape, dtype=precise) for _ in range(3)]
+    # One sum for each image or image and head, added up here: the order never depends on the number of threads.
+    parts = [
+        None if tensor is None else torch.zeros(*lead, *tensor.shape, dtype=precise)
+        for tensor, lead in zip(added, ((batch,), (batch, heads), (batch, heads)), strict=True)
+    ]
+    torch.ops.stmbench_cpp.local_attention_backward(
+        *grads, *parts, grad, log_sums, query, key, value, *added, *astuple(geometry)
+    )
+    sums = [
+        None if part is None else part.sum(tuple(range(part.dim() - tensor.dim())))
+        for part, tensor in zip(parts, added, strict=True)
+    ]
+    return [*grads, *sums]
+
+
+def _with_contiguous_channels(tensor: Tensor) -> Tensor:
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
