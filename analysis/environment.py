@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import platform
 import re
 import shutil
@@ -11,7 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+log = logging.getLogger(__name__)
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+SNAPSHOT_FILE = "snapshot.json"
+"""Lies beside the packages where they are a sweep's copy (see launch.snapshot): the commit they were copied from."""
 PACKAGES = ("torchvision", "timm", "triton")
 DECIDES_SPEED = ("device", "cpu", "threads", "driver", "cuda", "cudnn", "torch", "triton")
 """What the fingerprint is made of. How a row was measured (precision, batch size, ...) stands in the row itself; the
@@ -29,7 +34,7 @@ def environment(device: str = "auto") -> dict[str, Any]:
     import torch
 
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    commit, dirty = _commit()
+    name, dirty = commit()
     found = {
         "python": platform.python_version(),
         "torch": torch.__version__,  # with the build's name, which the installed version lacks
@@ -42,7 +47,7 @@ def environment(device: str = "auto") -> dict[str, Any]:
         "cpu": _cpu(),
         "threads": torch.get_num_threads(),
         "hostname": socket.gethostname(),
-        "commit": commit,
+        "commit": name,
         "dirty": dirty,
     }
     deciding = json.dumps({name: found[name] for name in DECIDES_SPEED})
@@ -70,13 +75,27 @@ def _driver() -> str | None:
     return version[0] if version else None
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """This repository's commit, and whether files differ from it; None outside of git."""
+def commit() -> tuple[str | None, bool | None]:
+    """The commit of this code, and whether files differ from it; None outside of git."""
+    snapshot = REPOSITORY / SNAPSHOT_FILE
+    if snapshot.exists():
+        origin = json.loads(snapshot.read_text(encoding="utf-8"))
+        return origin["commit"], origin["dirty"]
     if not (shutil.which("git") and (REPOSITORY / ".git").exists()):
         return None, None
-    return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain"))
+    try:
+        return _git("rev-parse", "HEAD").decode().strip(), bool(_git("status", "--porcelain"))
+    except subprocess.CalledProcessError as error:  # such as a checkout that belongs to somebody else
+        log.warning("the commit is not recorded: %s", error.stderr.decode(errors="replace").strip())
+        return None, None
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(REPOSITORY), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def uncommitted_changes() -> bytes:
+    """How tracked files differ from the commit, and the names of those that are not tracked."""
+    untracked = _git("ls-files", "--others", "--exclude-standard").decode(errors="replace").splitlines()
+    listing = "".join(f"# not tracked: {name}\n" for name in untracked)
+    return listing.encode() + _git("diff", "HEAD", "--binary")
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", "-C", str(REPOSITORY), *arguments], check=True, capture_output=True).stdout

@@ -102,10 +102,12 @@ def _count_classes(data: Mapping[str, Any]) -> int:
 def _check_values(config: Mapping[str, Any]) -> None:
     """Numbers that no network, data set, recipe or task can have are refused by these themselves."""
     from analysis.settings import SpeedSettings
+    from launch.settings import platform_settings
     from training.data import check_data
     from training.recipe import check_recipe
     from training.settings import DataSettings, RecipeSettings, TrainSettings
 
+    platform_settings(config["platform"])
     task = config["task"]["name"]
     # The images themselves are not needed to plan, where their number is known.
     planned = config["task"].get("dry_run", False) and config["data"]["train_images"] is not None

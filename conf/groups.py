@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from analysis.settings import ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
+from launch.settings import PLATFORMS
 from training.settings import EvaluateSettings, TrainSettings
 
 from .schema import CellConfig, OverviewConfig
@@ -37,6 +38,8 @@ def register_groups(mixer_module: str | None) -> None:
     store.store(name="cell_schema", node=CellConfig)
     for name, settings in CELL_TASKS.items():
         store.store(group="task", name=name, node=settings)
+    for name, settings in PLATFORMS.items():
+        store.store(group="platform/schema", name=name, node=settings)
     for name in MIXERS:
         store.store(group="mixer", name=name, node=_mixer_config(name, mixer_options(name)))
 

@@ -50,11 +50,6 @@ class NetworkConfig:
 
 
 @dataclass
-class PlatformConfig:
-    name: str
-
-
-@dataclass
 class TrackingConfig:
     mode: TrackingMode = TrackingMode.offline
     project: str = "stmbench"
@@ -67,7 +62,7 @@ class CellConfig:
     network: NetworkConfig
     data: DataSettings
     recipe: RecipeSettings
-    platform: PlatformConfig
+    platform: Any = None
     mixer: Any = None
     scale: Scale | None = None
     task: Any = None

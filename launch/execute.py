@@ -72,7 +72,7 @@ def execute(cell: Cell, rerun: bool = False, show_progress: bool = True) -> Outc
         return from_first(None, ranks) or _follow(cell, ranks)
     with ExitStack() as stack:
         done = threading.Event()
-        record = _opening_record(cell)
+        record = opening_record(cell)
         try:
             outcome = None if rerun else _finished(cell)
             if outcome is None:
@@ -179,7 +179,8 @@ def _check_ranks(cell: Cell, record: dict[str, Any], done: threading.Event) -> N
         os._exit(1)  # the main thread waits in a collective operation, where no exception reaches it
 
 
-def _opening_record(cell: Cell) -> dict[str, Any]:
+def opening_record(cell: Cell) -> dict[str, Any]:
+    """What stands in the record of a cell that has just started."""
     return {
         "schema": SCHEMA,
         "cell": cell.id,

@@ -44,7 +44,7 @@ def test_a_copy_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("attribute", "value", "changes"),
     [
         ("_cpu", "another processor", True),
-        ("_commit", ("0" * 40, True), False),
+        ("commit", ("0" * 40, True), False),
         ("_version", "9.9.9", True),
         ("_driver", "1.2", False),
     ],

@@ -1,0 +1,121 @@
+"""A job from its start to its end: its cells run in another process, and this one deals with what becomes of that.
+
+It outlives the processes that compute, so a cell that is killed is noticed at once, tried again, and in the end leaves
+a record. It imports no torch. `launch.slurm.batch` is one such job of Slurm's, `launch.local` has many on this machine.
+"""
+
+import logging
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+
+from analysis.record import UnreadableRecordError, read_record, write_record
+
+from .attempts import DIED, Attempt, deaths, end, failing_nodes, read_attempts
+from .execute import opening_record
+from .interruption import PREEMPTED_EXIT_STATUS
+from .submission import Sweep
+
+# Statuses that need no further run within the job that left them.
+FINAL = ("completed", "failed", "out_of_memory", "busy")
+# The signals that ask to stop, as exit statuses of whom they reached before Python could answer.
+STOPPED = (PREEMPTED_EXIT_STATUS, 128 + signal.SIGTERM, 128 + signal.SIGUSR2, -signal.SIGTERM, -signal.SIGUSR2)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """One job of a submission, and its cells.
+
+    Args:
+        name: like no other job's, in this sweep or another.
+        command: turns the worker's arguments into the command that starts it, or all its ranks.
+    """
+
+    name: str
+    sweep: Sweep
+    cells: Sequence[str]
+    node: str
+    command: Callable[[Sequence[str]], Sequence[str]]
+    retries: int
+    rerun: bool
+    stopped: bool = field(default=False, init=False)
+    exclude: list[str] = field(default_factory=list, init=False)  # nodes that killed a cell twice
+
+    def run(self) -> bool:
+        """Until each cell has ended, one way or the other. False: it was asked to stop, or should go on elsewhere."""
+        while cells := [name for name in self.cells if self.is_open(name)]:
+            before = {name: len(self.attempts(name)) for name in cells}
+            status = self._compute(cells)
+            begun = [name for name in cells if len(self.attempts(name)) > before[name]]
+            for name in begun:
+                if self.attempts(name)[-1].ended is None:
+                    self._note_death(name, status)
+            if self.stopped or status in STOPPED:
+                return False
+            if not begun:
+                raise RuntimeError(f"no cell could be started (exit status {status}); the log above says why")
+            if self.exclude:
+                return False
+        return True
+
+    def failed(self) -> list[str]:
+        """The cells that this job leaves without a result."""
+        return [name for name in self.cells if self._status(name) != "completed"]
+
+    def is_open(self, name: str) -> bool:
+        """Whether the cell is to be run: neither ended by this job, now or before a requeue, nor completed."""
+        mine = [attempt for attempt in self.attempts(name) if attempt.job == self.name]
+        if mine and mine[-1].status in FINAL:
+            return False
+        if len(deaths(mine)) > self.retries:
+            self._give_up(name, deaths(mine))
+            return False
+        return self.rerun or self._status(name) != "completed"
+
+    def attempts(self, name: str) -> list[Attempt]:
+        return read_attempts(self.sweep.folder / name)
+
+    def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        """The cells get the signal themselves; here it is enough to know that they were not just killed."""
+        self.stopped = True
+
+    def _status(self, name: str) -> str | None:
+        path = self.sweep.folder / name / "record.json"
+        try:
+            return read_record(path)["status"] if path.exists() else None
+        except UnreadableRecordError as error:
+            log.warning("%s", error)
+            return None
+
+    def _compute(self, cells: Sequence[str]) -> int:
+        options = ["--job", self.name, *(["--rerun"] if self.rerun else [])]
+        arguments = [str(self.sweep.folder), *cells, *options]
+        return subprocess.call(self.command(arguments))
+
+    def _note_death(self, name: str, status: int) -> None:
+        """A cell whose process ended without a word about it."""
+        reason = f"killed on {self.node} (exit status {status})"
+        if self.stopped or status in STOPPED:
+            end(self.sweep.folder / name, "preempted", "killed after it was asked to stop")
+            return
+        log.warning("%s: %s", name, reason)
+        end(self.sweep.folder / name, DIED, reason)
+        for node in failing_nodes(deaths(self.attempts(name))):
+            if node not in self.exclude and len(deaths(self.attempts(name))) <= self.retries:
+                self.exclude.append(node)
+
+    def _give_up(self, name: str, died: Sequence[Attempt]) -> None:
+        """What the dead process could not write itself."""
+        if self._status(name) in FINAL:
+            return
+        cell = self.sweep.cell(name)
+        record = read_record(cell.record_path) if self._status(name) else opening_record(cell)
+        where = ", ".join(attempt.node for attempt in died)
+        reason = f"Died {len(died)} times without a word, on {where}; last: {died[-1].reason or 'not seen'}"
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        write_record(cell.record_path, {**record, "status": "failed", "reason": reason, "finished": finished})

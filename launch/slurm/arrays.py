@@ -1,0 +1,50 @@
+"""How cells become job arrays that the cluster takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launch.settings import Packing, SlurmSettings
+
+from .limits import Limits
+
+Jobs = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Array:
+    """Jobs to be submitted as one array. `after` is the array, counted from 0, that has to end first."""
+
+    jobs: Jobs
+    throttle: int | None = None
+    after: int | None = None
+
+
+def pack(cells: Sequence[str], cells_per_job: int) -> Jobs:
+    """The cells of each job."""
+    return [cells[start : start + cells_per_job] for start in range(0, len(cells), cells_per_job)]
+
+
+def tasks(settings: SlurmSettings) -> int:
+    """Processes that compute in one job."""
+    return settings.gpus_per_node if settings.packing is Packing.gpus else settings.tasks
+
+
+def split(jobs: Jobs, limits: Limits, parallel: int | None) -> list[Array]:
+    """Arrays no longer than the cluster allows, of which at most `parallel` jobs run at once.
+
+    Several arrays share `parallel` among them; where they are more than that, each waits for an earlier one. Jobs for
+    which there is no room (see `Limits.room`) are in none.
+    """
+    jobs = jobs[: limits.room] if limits.room is not None else jobs
+    pieces = [jobs[start : start + limits.array] for start in range(0, len(jobs), limits.array)]
+    if parallel is None:
+        return [Array(piece) for piece in pieces]
+    lanes = min(parallel, len(pieces))
+    return [
+        Array(
+            piece,
+            throttle=parallel // lanes + (number % lanes < parallel % lanes),
+            after=number - lanes if number >= lanes else None,
+        )
+        for number, piece in enumerate(pieces)
+    ]

@@ -1,0 +1,74 @@
+"""A copy of the code that a sweep's cells run from, so that editing the checkout meanwhile changes nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.environment import REPOSITORY, SNAPSHOT_FILE, commit, uncommitted_changes
+
+# What a cell imports, and the values it was composed from.
+PACKAGES = ("analysis", "architectures", "conf", "launch", "mixers", "training")
+IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def take_snapshot(folder: Path) -> Path:
+    """Copy the packages that are running now to `folder`/<hash of their content>, unless they are there already.
+
+    Works for a git checkout and for an installed package. `snapshot.json` says where it is from (commit, and whether
+    files differed from it); if they did, `changes.diff` says how.
+
+    Raises:
+        OSError: the disk is full or not writable; no half of a snapshot is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(prefix=".copying-", dir=folder))
+    try:
+        for package in PACKAGES:
+            shutil.copytree(REPOSITORY / package, copy / package, ignore=IGNORED)
+        place = folder / _digest(copy)
+        if place.exists():
+            return place
+        _describe(copy)
+        copy.chmod(0o755)  # mkdtemp lets only the owner in
+        try:
+            os.rename(copy, place)
+        except OSError:
+            if not place.exists():  # else somebody has just taken the same one
+                raise
+        return place
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """`config` with a user's mixer file replaced by a copy under `folder`, named by the hash of its content."""
+    if config["mixer_module"] is None:
+        return config
+    source = Path(config["mixer_module"])
+    copy = (folder / config["mixer_source"] / source.name).absolute()
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    return {**config, "mixer_module": str(copy)}
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12]
+
+
+def _describe(copy: Path) -> None:
+    name, dirty = commit()
+    origin = {"source": str(REPOSITORY), "commit": name, "dirty": dirty}
+    (copy / SNAPSHOT_FILE).write_text(json.dumps(origin, indent=1), encoding="utf-8")
+    if dirty:
+        (copy / "changes.diff").write_bytes(uncommitted_changes())

@@ -1,0 +1,116 @@
+"""The launch folder of a sweep, `runs/<sweep>/.launch/`: what was submitted, from which code, and who may submit now.
+
+    lock                      held while somebody submits
+    code/<hash>/              copies of the code (see launch.snapshot)
+    mixer_modules/<hash>/     copies of users' mixer files
+    submissions/<name>/       one folder an array of jobs: submission.json, the sbatch script, N.log of each job
+
+A submission is written before it goes to Slurm and completed with its job id afterwards. Whoever is killed in between
+leaves one without an id: Slurm knows whether it got there, by the name, which no other job has.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from analysis.record import write_record
+
+from .cell import Cell
+from .settings import PlatformSettings, platform_settings
+
+
+class SweepBusyError(Exception):
+    """Somebody else is submitting cells of the sweep at this moment."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Jobs that were handed over together; job number i runs the cells `jobs[i]`."""
+
+    name: str
+    jobs: Sequence[Sequence[str]]  # names of cells' directories
+    platform: Mapping[str, Any]
+    code: str  # the folder that the jobs import from
+    working_directory: str  # what relative paths of the configuration are relative to
+    submitted: str  # ISO 8601, UTC
+    rerun: bool = False  # also cells that are completed
+    job_id: int | None = None  # of the array; None until Slurm has it, and outside of Slurm
+
+    @property
+    def settings(self) -> PlatformSettings:
+        return platform_settings(self.platform)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Submission":
+        return cls(**json.loads((folder / "submission.json").read_text(encoding="utf-8")))
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all, like a record."""
+        write_record(folder / "submission.json", asdict(self))
+
+    def with_job_id(self, job_id: int) -> "Submission":
+        return replace(self, job_id=job_id)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder, `runs/<sweep>`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def launch_folder(self) -> Path:
+        return self.folder / ".launch"
+
+    def cell_names(self) -> list[str]:
+        """The directory of each cell that was planned: it left its `config.yaml` before the first one started."""
+        if not self.folder.is_dir():
+            return []
+        with os.scandir(self.folder) as entries:
+            return sorted(entry.name for entry in entries if os.path.exists(os.path.join(entry.path, "config.yaml")))
+
+    def cell(self, name: str) -> Cell:
+        return Cell.read(self.folder / name)
+
+    def submission_folder(self, name: str) -> Path:
+        return self.launch_folder / "submissions" / name
+
+    def submissions(self) -> list[Submission]:
+        """All, the oldest first."""
+        folders = (self.launch_folder / "submissions").glob("*/submission.json")
+        return sorted((Submission.read(path.parent) for path in folders), key=lambda submission: submission.submitted)
+
+    def new_submission_name(self) -> str:
+        """For people who read `squeue`, and like no other."""
+        readable = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.name)
+        return f"{readable}-{secrets.token_hex(4)}"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Submit alone. The kernel gives the lock back when this process ends, however it ends.
+
+        Raises:
+            SweepBusyError: another process has it, on this machine or, over NFS, on another.
+        """
+        self.launch_folder.mkdir(parents=True, exist_ok=True)
+        with open(self.launch_folder / "lock", "a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SweepBusyError(f"somebody else is submitting cells of {self.name} just now") from error
+            yield
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
