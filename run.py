@@ -12,7 +12,7 @@ from launch.interruption import Preempted, exit_status
 
 def run_cell(config: DictConfig) -> None:
     """One cell, here (a multirun goes to hydra_plugins instead). Exit status: 1 if it failed, 2 if it cannot work."""
-    from launch import run_sweep
+    from launch import dispatch
 
     try:
         cell = to_cell(config)
@@ -24,8 +24,8 @@ def run_cell(config: DictConfig) -> None:
 
         print_plans([cell])
         return
-    [outcome] = run_sweep([cell], rerun=config.rerun)
-    sys.exit(0 if outcome.status == "completed" else 1)
+    outcomes = dispatch([cell], rerun=config.rerun)
+    sys.exit(0 if outcomes is None or outcomes[0].status == "completed" else 1)
 
 
 def run_overview(config: DictConfig) -> None:
