@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup setup-test bench test test-slow lint kernels browser clean
+.PHONY: setup setup-test bench test test-slow test-slurm lint kernels browser slurm clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -32,6 +32,10 @@ test: setup-test browser
 test-slow: setup-test browser
 	$(RUN) -m pytest -n auto -m slow --durations=15
 
+# Sweeps on a real Slurm that the tests start on this machine, one after another: they wait more than they compute.
+test-slurm: setup-test slurm
+	$(RUN) -m pytest -m slurm --durations=15 tests/slurm
+
 lint: setup-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -47,6 +51,17 @@ browser:
 		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 		echo 'installing chromium for the report test'; \
 		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
+
+# Slurm and what it needs, for test-slurm and `python -m tests.slurm`. Debian starts no service that is not configured.
+SLURM := slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core
+slurm:
+	@{ PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v slurmctld && command -v slurmd && command -v slurmdbd && command -v munged && command -v mariadbd && \
+	command -v mariadb-install-db && command -v sbatch; } > /dev/null || { \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		echo 'installing Slurm for its tests'; \
+		$$sudo apt-get update -qq && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM) > /dev/null; }
 
 clean:
 	rm -rf $(VENV) runs
