@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .augmentation import Normalize
 from .data import Batches, check_data, validation_batches
+from .data.images import NO_LABEL
 from .precision import autocast, check_precision
 from .progress import Progress
 from .settings import DataSettings
@@ -31,8 +31,8 @@ def evaluate(
     """Accuracy of `network`, as it is, on the validation images of `data`.
 
     Returns:
-        `top1_percent`, `top5_percent`, `validation_loss` (cross entropy), `validation_images` and
-        `evaluation_images_per_second`.
+        `top1_percent`, `top5_percent`, `validation_loss` (cross entropy), `validation_images` (those in the scores),
+        `corrupt_validation_images` (those that could not be read) and `evaluation_images_per_second`.
 
     Raises:
         ValueError, OSError: as `training.data.check_data`.
@@ -74,13 +74,21 @@ def validate(
         "top1_percent": 100 * top1 / count,
         "top5_percent": 100 * top5 / count,
         "validation_images": int(count),
+        "corrupt_validation_images": len(batches.findings.corrupt),
     }
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed cross entropy, images right at first guess, images right within five guesses, images."""
-    hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    loss = F.cross_entropy(logits, labels, reduction="sum")
+    """Summed loss, images right at first guess, images right within five guesses, images; float64, on the device.
+
+    Of several right answers (B, K), any is a hit, and the loss is that of their summed probability. Images without any
+    label count in nothing.
+    """
+    answers = labels.view(len(labels), -1)
+    labelled = (answers != NO_LABEL).any(1)
+    chances = logits.log_softmax(1).gather(1, answers.clamp(min=0)).masked_fill(answers == NO_LABEL, -math.inf)
+    losses = torch.where(labelled, -chances.logsumexp(1), 0)
+    hits = (logits.topk(min(5, logits.shape[1])).indices[:, :, None] == answers[:, None, :]).any(2)
     return torch.stack(
-        [loss, hits[:, 0].sum(), hits.sum(), hits.new_full((), len(labels), dtype=torch.float32)]
-    ).double()
+        [value.double() for value in (losses.sum(), hits[:, 0].sum(), hits.any(1).sum(), labelled.sum())]
+    )

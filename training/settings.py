@@ -35,6 +35,13 @@ class DataSettings:
     std: tuple[float, float, float]
     horizontal_flip: float
     """Probability of mirroring a training image; 0 where a mirrored image may be another class, as with digits."""
+    decoder: str
+    """What decodes JPEG files: `simplejpeg` or `pillow`; pixels are the same, speeds are not."""
+    resizer: str
+    """What resizes training images that are files: `torch`, or `pillow` as timm does; see `training.data.transform`."""
+    max_corrupt_share: float
+    """Up to this share of a split's images may be unreadable: named in the log, replaced by others in training, left
+    out of the scores in validation. With more, the run fails."""
     workers: int
     """Processes that read and transform images. Data sets held in memory need none."""
 

@@ -129,6 +129,7 @@ def train_epoch(
         "train_images": len(losses) * recipe.batch_size,
         "images_per_second": len(losses) * recipe.batch_size / seconds,
         "data_wait_percent": 100 * waiting / seconds,
+        "corrupt_images": len(batches.findings.corrupt),
     }
 
 
@@ -138,7 +139,7 @@ def validate_epoch(learner: Learner, validation: Batches, augment: TrainingAugme
     scores = validate(learner.network, validation, augment.normalize, learner.precision)
     if learner.average is not None:
         averaged = validate(learner.average.module, validation, augment.normalize, learner.precision)
-        scores |= {f"ema_{name}": value for name, value in averaged.items() if name != "validation_images"}
+        scores |= {f"ema_{name}": value for name, value in averaged.items() if not name.endswith("_images")}
     return scores | {"validation_seconds": time.perf_counter() - start}
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from tests.training.examples import small_digits, tiny_network
 from training.data import digits
+from training.data.findings import Findings
 from training.evaluate import NonFiniteLossError, evaluate, validate
 
 OPTIONS = {"precision": "fp32", "device": "cpu", "batch_size": 100, "show_progress": False}
@@ -47,6 +48,8 @@ def test_reduced_precision_really_computes_in_it(precision):
 
 def test_with_fewer_than_five_classes_every_guess_is_among_five():
     class ThreeClasses:
+        findings = Findings(images=9, max_share=0.0)
+
         def __len__(self):
             return 1
 
@@ -55,6 +58,27 @@ def test_with_fewer_than_five_classes_every_guess_is_among_five():
 
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     assert validate(network, ThreeClasses(), lambda pixels: pixels, "fp32")["top5_percent"] == 100
+
+
+def test_of_several_right_answers_any_counts_and_images_without_one_do_not():
+    class SeveralAnswers:
+        findings = Findings(images=4, max_share=0.0)
+
+        def epoch(self, epoch):
+            yield torch.eye(6)[:4], torch.tensor([[0, -1], [5, 1], [-1, -1], [0, 1]])
+
+    class Sharp(nn.Module):
+        def forward(self, images):
+            return 10 * images - torch.arange(6) * 1e-3  # the image's own class first, then in order
+
+    scores = validate(Sharp(), SeveralAnswers(), lambda pixels: pixels, "fp32")
+    assert scores["validation_images"] == 3
+    assert scores["top1_percent"] == pytest.approx(200 / 3)
+    assert scores["top5_percent"] == 100
+    logits = Sharp()(torch.eye(6)[:4])
+    chances = logits.softmax(1)
+    expected = -(chances[0, 0].log() + chances[1, [1, 5]].sum().log() + chances[3, [0, 1]].sum().log()) / 3
+    assert scores["validation_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_answers_that_are_not_finite_are_an_error():

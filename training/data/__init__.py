@@ -13,9 +13,12 @@ from torch import Tensor
 from ..distributed import ALONE, Ranks
 from ..settings import DataSettings, RecipeSettings
 from . import cifar, digits, fashion_mnist, image_folder, imagenet
+from .decoding import DECODERS
 from .file_batches import FileBatches
-from .images import ImageFiles, Split, StoredImages
+from .findings import Findings
+from .images import Images, Split, StoredImages
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
+from .transform import RESIZERS
 
 SOURCES: dict[str, ModuleType] = {
     "digits": digits,
@@ -29,7 +32,12 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 class Batches(Protocol):
-    """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for."""
+    """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for.
+
+    `findings` holds what came to light about damaged and unusual images.
+    """
+
+    findings: Findings
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -46,8 +54,9 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
     """
     if data.source not in SOURCES:
         raise ValueError(f"data.source={data.source!r}: choose from {', '.join(SOURCES)}")
-    if data.interpolation not in INTERPOLATIONS:
-        raise ValueError(f"data.interpolation={data.interpolation!r}: choose from {', '.join(INTERPOLATIONS)}")
+    for key, choices in (("interpolation", INTERPOLATIONS), ("decoder", DECODERS), ("resizer", RESIZERS)):
+        if getattr(data, key) not in choices:
+            raise ValueError(f"data.{key}={getattr(data, key)!r}: choose from {', '.join(choices)}")
     for key, holds, rule in (
         ("resolution", data.resolution >= 1, "must be positive"),
         ("num_classes", data.num_classes is None or data.num_classes >= 2, "must be null or at least 2"),
@@ -55,6 +64,7 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
         ("mean", len(data.mean) == 3, "must be three numbers"),
         ("std", len(data.std) == 3 and min(data.std) > 0, "must be three positive numbers"),
         ("horizontal_flip", 0 <= data.horizontal_flip <= 1, "must be between 0 and 1"),
+        ("max_corrupt_share", 0 <= data.max_corrupt_share <= 1, "must be between 0 and 1"),
         ("workers", data.workers >= 0, "must not be negative"),
     ):
         if not holds:
@@ -112,7 +122,7 @@ def validation_batches(data: DataSettings, *, batch_size: int, device: torch.dev
     return FileBatches(images, data, None, batch_size=batch_size, seed=0, device=device, ranks=ranks)
 
 
-def _load(data: DataSettings, split: Split) -> StoredImages | ImageFiles:
+def _load(data: DataSettings, split: Split) -> Images:
     images = SOURCES[data.source].load(data, split)
     if len(images) == 0:
         raise ValueError(f"{data.name} has no {split} images in data.root={data.root}")

@@ -5,61 +5,84 @@ takes every n-th image of a batch; together they have what one process would.
 """
 
 import itertools
+import random
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ..distributed import ALONE, Ranks
 from ..seeds import IMAGE, SHUFFLE, generator, seed_global_generators
 from ..settings import DataSettings, RecipeSettings
-from .images import ImageFiles, StoredImages
-from .random_augment import allow_posterizing_to_black
+from .decoding import Decoded, UndecodableError, decode
+from .findings import CorruptImagesError, Finding, Findings
+from .images import NO_LABEL, Images
+from .transform import training_transform, validation_transform
+
+REPLACEMENTS = 8
+"""So many others are tried in the place of a damaged image."""
 
 Draw = tuple[int, int, int]
 """Epoch, index of the image, and how often the image came before in this epoch."""
 
 
-class TransformedImages(Dataset[tuple[Tensor, int]]):
-    """Images after timm's transform, uint8 of 3, H, W.
+class Sample(NamedTuple):
+    """An image of 3, H, W (uint8) with its label or labels, and what there is to say about its file."""
+
+    pixels: Tensor
+    label: Tensor
+    findings: list[Finding]
+
+
+class TransformedImages(Dataset[Sample]):
+    """Images after timm's transform; without a recipe, for validation.
 
     The transforms draw from global generators; these are set from the epoch, the image's index and its repetition
     before each image, so neither the number of workers nor the images before it matter.
+
+    In training, an image drawn at random takes the place of one that is damaged; in validation, nothing does.
     """
 
-    def __init__(
-        self, images: StoredImages | ImageFiles, data: DataSettings, recipe: RecipeSettings | None, seed: int
-    ) -> None:
+    def __init__(self, images: Images, data: DataSettings, recipe: RecipeSettings | None, seed: int) -> None:
         self.images = images
+        self.data = data
+        self.training = recipe is not None
         self.seed = seed
-        shape = (3, data.resolution, data.resolution)
-        common: dict[str, Any] = {"interpolation": data.interpolation, "mean": data.mean, "use_prefetcher": True}
-        if recipe is None:
-            self.transform = create_transform(shape, crop_pct=data.crop_pct, **common)
-        else:
-            self.transform = create_transform(
-                shape,
-                is_training=True,
-                scale=recipe.random_crop_scale,
-                ratio=recipe.random_crop_ratio,
-                hflip=data.horizontal_flip,
-                color_jitter=recipe.color_jitter,
-                auto_augment=recipe.random_augment,
-                **common,
-            )
-            allow_posterizing_to_black(self.transform)
+        self.transform = validation_transform(data) if recipe is None else training_transform(data, recipe)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
+    def __getitem__(self, draw: Draw) -> Sample:
         epoch, index, repetition = draw
         seed_global_generators(self.seed, IMAGE, epoch, index, repetition)
-        image, label = self.images[index]
-        return self.transform(image), label
+        findings: list[Finding] = []
+        for attempt in range(REPLACEMENTS + 1 if self.training else 1):
+            candidate = random.randrange(len(self.images)) if attempt else index
+            try:
+                pixels, remark = self._read(candidate)
+            except (OSError, UndecodableError) as error:
+                findings.append(Finding(self.images.name(candidate), str(error), corrupt=True))
+                continue
+            if remark:
+                findings.append(Finding(self.images.name(candidate), remark, corrupt=False))
+            return Sample(torch.as_tensor(self.transform(pixels)), self.images.labels[candidate], findings)
+        nothing = torch.zeros(3, self.data.resolution, self.data.resolution, dtype=torch.uint8)
+        return Sample(nothing, torch.full_like(self.images.labels[index], NO_LABEL), findings)
+
+    def _read(self, index: int) -> Decoded:
+        content = self.images.read(index)
+        return Decoded(content, "") if isinstance(content, np.ndarray) else decode(content, self.data.decoder)
+
+
+def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, list[Finding]]:
+    """Pixels and labels as tensors, in a worker straight into shared memory."""
+    pixels = default_collate([sample.pixels for sample in samples])
+    labels = default_collate([sample.label for sample in samples])
+    return pixels, labels, [finding for sample in samples for finding in sample.findings]
 
 
 class EpochSampler(Sampler[Draw]):
@@ -104,7 +127,7 @@ class FileBatches:
 
     def __init__(
         self,
-        images: StoredImages | ImageFiles,
+        images: Images,
         data: DataSettings,
         recipe: RecipeSettings | None,
         *,
@@ -114,21 +137,23 @@ class FileBatches:
         ranks: Ranks = ALONE,
     ) -> None:
         self.device = device
-        training = recipe is not None
+        self.findings = Findings(len(images), data.max_corrupt_share)
+        self.training = recipe is not None
         self.sampler = EpochSampler(
             len(images),
             batch_size,
             seed,
-            training=training,
+            training=self.training,
             repeats=recipe.augmentation_repeats if recipe else 1,
             ranks=ranks,
         )
         self.loader = DataLoader(
             TransformedImages(images, data, recipe, seed),
-            batch_size=batch_size // ranks.count if training else batch_size,
+            batch_size=batch_size // ranks.count if self.training else batch_size,
             sampler=self.sampler,
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
+            collate_fn=collate,
             pin_memory=device.type == "cuda",
         )
 
@@ -138,5 +163,8 @@ class FileBatches:
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixel values between 0 and 255 as B, 3, H, W uint8, and labels, both on the device."""
         self.sampler.epoch, self.sampler.first_batch = epoch, first_batch
-        for pixels, labels in self.loader:
+        for pixels, labels, findings in self.loader:
+            self.findings.add(findings)
+            if self.training and int(labels.min()) == NO_LABEL:
+                raise CorruptImagesError(f"{findings[-1].name} and {REPLACEMENTS} others in its place cannot be read")
             yield pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)

@@ -1,13 +1,29 @@
-"""What a source of data hands over: images with labels, all in memory or as files."""
+"""What a source of data hands over: images with labels, all in memory or to be read one by one."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 Split = Literal["train", "validation"]
+NO_LABEL = -1
+"""Fills up rows of labels, and stands for an image that could not be read: it counts in no score."""
+
+
+class Images(Protocol):
+    """Images by number. `labels` is int64 of N, or of N, K where up to K answers are right (see `NO_LABEL`)."""
+
+    labels: Tensor
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """A file's content, or pixels: uint8 of H, W, 3. Raises OSError where it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """Where to look for the image."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +36,16 @@ class StoredImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        picture = Image.fromarray(self.pixels[index].expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
-        return picture, int(self.labels[index])
+    def read(self, index: int) -> np.ndarray:
+        return self.pixels[index].expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+
+    def name(self, index: int) -> str:
+        return f"image {index}"
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files with `labels` int64 of N."""
+    """Image files with their labels."""
 
     paths: list[str]
     labels: Tensor
@@ -35,13 +53,12 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Raises OSError naming a file that cannot be decoded."""
-        try:
-            with Image.open(self.paths[index]) as picture:
-                return picture.convert("RGB"), int(self.labels[index])
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise OSError(f"{self.paths[index]} cannot be read as an image: {error}") from error
+    def read(self, index: int) -> bytes:
+        with open(self.paths[index], "rb") as file:
+            return file.read()
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
 
 
 def labels_tensor(labels: list[int]) -> Tensor:

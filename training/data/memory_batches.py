@@ -10,6 +10,7 @@ from torch import Tensor
 from ..distributed import ALONE, Ranks
 from ..seeds import CROP, SHUFFLE, generator
 from ..settings import DataSettings, RecipeSettings
+from .findings import Findings
 from .images import StoredImages
 
 
@@ -30,6 +31,7 @@ class MemoryTrainingBatches:
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
+        self.findings = Findings(len(images), data.max_corrupt_share)
         self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
         self.data = data
         self.recipe = recipe
@@ -86,6 +88,7 @@ class MemoryValidationBatches:
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
+        self.findings = Findings(len(images), data.max_corrupt_share)
         mine = slice(ranks.rank, None, ranks.count)
         self.pixels, self.labels = images.pixels[mine].to(device), images.labels[mine].to(device)
         self.data = data
