@@ -1,4 +1,4 @@
-"""Complexity and speed as tables for the terminal. Takes plain values, so that stored results print like fresh ones."""
+"""Complexity as tables for the terminal. Takes plain values, so that stored results print like fresh ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,36 +74,6 @@ def operators_table(by_op: Mapping[str, int], rule: str = "macs") -> Table:
     for kind, macs in by_op.items():
         table.add_row(kind.replace("_", " "), _billions(macs), _share(macs, whole))
     return table
-
-
-def speeds_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Rows of `analysis.speed.measure`, each with a `name` if they are of several networks.
-
-    What ran out of memory says so and has no numbers.
-    """
-    rows = list(rows)
-    named = any("name" in row for row in rows)
-    table = Table(title="Speed")
-    for heading in (*(["network"] if named else []), "mode", "run as", "precision"):
-        table.add_column(heading)
-    for heading in ("batch", "pixels", "images/s", "latency ms", "± IQR", "peak MiB"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        done = row["status"] == "completed"
-        table.add_row(
-            *([row["name"]] if named else []),
-            row["mode"],
-            "compiled" if row["compiled"] else "eager",
-            row["precision"],
-            str(row["batch_size"]),
-            str(row["resolution"]),
-            f"{row['images_per_second']:.1f}" if done else row["status"].replace("_", " "),
-            *(_decimals(row[key], places) for key, places in _SPEED_NUMBERS.items()),
-        )
-    return table
-
-
-_SPEED_NUMBERS = {"latency_ms": 2, "latency_iqr_ms": 2, "peak_memory_mib": 0}
 
 
 def _title(text: str, rule: str) -> str:

@@ -49,37 +49,54 @@ class ComplexitySettings:
     rule: CountingRule = CountingRule.macs
 
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
 @dataclass
 class SpeedSettings:
-    """Task `speed`: one row for each mode × compiled × batch size × resolution.
+    """Task `speed`: one row for each candidate × resolution × batch size × mode × precision × eager or compiled.
 
     Attributes:
+        compare: further candidates: mixers (at the cell's scale, or alone) or networks; the cell's own comes first.
+        against: the candidate that the others are compared with; None is the first one.
+        implementations: of the mixers that have several (e.g. reference, cpp): one candidate for each.
         modes: inference, training.
         compiled: whether through torch.compile; both for a comparison.
-        batch_sizes: images per step.
-        resolutions: side of the square image, in pixels; empty means the network's own.
+        precisions: fp32, bf16, fp16; empty means the cell's own.
+        batch_sizes: images, or maps of a mixer alone, per step.
+        resolutions: sides of square images, or maps, in pixels; empty means the cell's own.
         memory_format: of images and convolution weights.
         tf32: lets CUDA use TensorFloat-32 for float32 products.
         cudnn_benchmark: lets cuDNN try its algorithms for each shape during warm-up.
+        machine_rates: also time a large matrix product and a copy, in the same turns.
         warmup_seconds: at least this long (and `warmup_steps`) before anything is timed.
         warmup_steps: at least this many steps (and `warmup_seconds`) before anything is timed.
-        seconds: length of the timed part.
+        seconds: length of the timed part, for each candidate.
+        turns: at least this many, where several candidates take turns.
+        turn_seconds: length of one turn, or one step if that is longer.
         min_steps: timed steps at the least, however long they take.
         max_steps: timed steps at the most.
         threads: CPU threads; None keeps torch's choice.
     """
 
     name: str = "speed"
+    compare: list[str] = field(default_factory=list)
+    against: str | None = None
+    implementations: list[str] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=lambda: [Mode.inference, Mode.training])
     compiled: list[bool] = field(default_factory=lambda: [False])
+    precisions: list[str] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=lambda: [8])
     resolutions: list[int] = field(default_factory=list)
     memory_format: MemoryFormat = MemoryFormat.channels_last
     tf32: bool = False
     cudnn_benchmark: bool = True
+    machine_rates: bool = False
     warmup_seconds: float = 2.0
     warmup_steps: int = 3
     seconds: float = 5.0
+    turns: int = 7
+    turn_seconds: float = 0.2
     min_steps: int = 5
     max_steps: int = 1000
     threads: int | None = None
@@ -88,10 +105,15 @@ class SpeedSettings:
         """Raises ValueError naming the key, its value and the rule, for what cannot be timed."""
         for key in ("modes", "compiled", "batch_sizes"):
             _require(len(getattr(self, key)) > 0, key, getattr(self, key), "give at least one value")
+        for key in ("compare", "implementations"):
+            _require(len(set(getattr(self, key))) == len(getattr(self, key)), key, getattr(self, key), "a name twice")
         for key in ("batch_sizes", "resolutions"):
             _require(all(value >= 1 for value in getattr(self, key)), key, getattr(self, key), "must be at least 1")
-        for key in ("warmup_seconds", "seconds"):
+        for key in ("warmup_seconds", "seconds", "turn_seconds"):
             _require(getattr(self, key) >= 0, key, getattr(self, key), "must be at least 0")
+        known = set(self.precisions) <= set(PRECISIONS)
+        _require(known, "precisions", self.precisions, f"choose from {', '.join(PRECISIONS)}")
+        _require(self.turns >= 1, "turns", self.turns, "must be at least 1")
         _require(self.warmup_steps >= 1, "warmup_steps", self.warmup_steps, "must be at least 1")
         _require(self.min_steps >= 2, "min_steps", self.min_steps, "must be at least 2, to have a spread")
         _require(self.max_steps >= self.min_steps, "max_steps", self.max_steps, f"min_steps is {self.min_steps}")

@@ -3,7 +3,8 @@
 `cell.yaml` is the root of every task about one cell, `overview.yaml` of the tasks about all of them.
 """
 
-from .cells import ConfigurationError, to_cell
+from .cells import to_cell
+from .errors import ConfigurationError
 from .groups import OVERVIEW_TASKS, register_groups, register_overview_groups
 
 __all__ = ["OVERVIEW_TASKS", "ConfigurationError", "register_groups", "register_overview_groups", "to_cell"]

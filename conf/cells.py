@@ -11,12 +11,11 @@ from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
 
+from .errors import ConfigurationError
+from .subject import check_subject
+
 # Which parts of a data set a task reads.
 DATA_OF_TASK = {"complexity": (), "speed": (), "train": ("train", "validation"), "evaluate": ("validation",)}
-
-
-class ConfigurationError(ValueError):
-    """A configuration that cannot be run; the message names the key, its value and what it may be."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -57,17 +56,19 @@ def _check_choices(config: Mapping[str, Any]) -> None:
     from mixers import MIXERS
 
     network, mixers, weights = config["network"], config["network"]["mixers"], config["weights"]
+    check_subject(config)
+    compared = config["task"].get("compare")
     if network["name"] != "unified":
         for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
             if value is not None:
                 raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
     else:
-        if (config["mixer"] is None) == (mixers is None):
+        if (config["mixer"] is not None and mixers is not None) or not (config["mixer"] or mixers or compared):
             raise ConfigurationError(
                 "network=unified needs either mixer=NAME or network.mixers=[four names, one a stage]; "
                 f"the mixers are {', '.join(sorted(MIXERS))}"
             )
-        if config["scale"] is None:
+        if config["scale"] is None and config["subject"] == "network":
             raise ConfigurationError("network=unified needs scale=NAME, one of micro, tiny, small, base")
     if config["task"]["name"] == "evaluate" and weights is None:
         raise ConfigurationError(
@@ -120,11 +121,16 @@ def _check_values(config: Mapping[str, Any]) -> None:
 
 
 def _check_that_it_builds(config: Mapping[str, Any]) -> None:
-    """Build the network on the meta device, where it costs no memory: what fails there would fail in the cell."""
+    """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
     from architectures import check_network
     from launch.network import network_spec
 
-    check_network(network_spec(config))
+    if config["task"]["name"] == "speed":
+        from launch.candidates import check_candidates
+
+        check_candidates(config)
+    else:
+        check_network(network_spec(config))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

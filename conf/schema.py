@@ -32,6 +32,11 @@ class Device(Enum):
     cuda = "cuda"
 
 
+class Subject(Enum):
+    network = "network"
+    mixer = "mixer"
+
+
 class TrackingMode(Enum):
     online = "online"
     offline = "offline"
@@ -70,6 +75,10 @@ class CellConfig:
     precision: Precision = Precision.fp32
     device: Device = Device.auto
     weights: str | None = None
+    # What task=speed times: a network, or a mixer alone on maps of `dim` channels and `resolution` [rows, columns].
+    subject: Subject = Subject.network
+    dim: int | None = None
+    resolution: Any = None
     sweep: str = "default"
     output: str = "runs"
     rerun: bool = False

@@ -17,7 +17,7 @@ from analysis.record import PLACE_KEYS
 RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
     "complexity": (),
     # A speed belongs to the kind of device; the record's fingerprint tells machines apart.
-    "speed": ("precision", "device"),
+    "speed": ("precision", "device", "subject", "dim", "resolution"),
     "train": ("precision", "data", "recipe", "seed", "weights"),
     "evaluate": ("precision", "data", "weights", "seed"),
 }
@@ -43,15 +43,27 @@ def identity(config: Mapping[str, Any]) -> str:
 def display_name(config: Mapping[str, Any]) -> str:
     """A short name for people, e.g. `halo-micro-digits-train-seed0`; the identity tells equal names apart."""
     task = config["task"]["name"]
-    parts = [network_label(config)]
-    if config["network"]["name"] == "unified":
-        parts.append(config["scale"])
+    parts = ["-vs-".join(candidate_labels(config))]
+    parts += [config["scale"]] if config["scale"] else []
+    parts += [f"dim{config['dim']}"] if config.get("dim") else []
     if "data" in RESULT_KEYS[task]:
         parts.append(config["data"]["name"])
     parts.append(task)
     if "seed" in RESULT_KEYS[task]:
         parts.append(f"seed{config['seed']}")
     return "-".join(str(part) for part in parts)
+
+
+def candidate_labels(config: Mapping[str, Any]) -> list[str]:
+    """The cell's own network or mixer, if it has one, and those that it is compared with."""
+    own = [network_label(config)] if has_its_own(config) else []
+    return [*own, *config["task"].get("compare", ())]
+
+
+def has_its_own(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration names a network or mixer besides those in `task.compare`."""
+    network = config["network"]
+    return network["name"] != "unified" or bool(network["mixers"] or config["mixer"])
 
 
 def network_label(config: Mapping[str, Any]) -> str:
@@ -78,7 +90,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        return network_label(self.config)
+        return " vs ".join(candidate_labels(self.config))
 
     @property
     def task(self) -> str:

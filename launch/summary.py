@@ -1,10 +1,12 @@
 """What a command prints at its end: the results of the cells it was asked for, by task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
-from analysis.display import NetworkCost, networks_table, operators_table, speeds_table, stages_table
+from analysis.display import NetworkCost, networks_table, operators_table, stages_table
+from analysis.display_speed import curve_table, speeds_table
 
 from .execute import Outcome
 
@@ -23,8 +25,27 @@ def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
         console.print(operators_table(details["by_op"], details["rule"]))
     speeds = [outcome for outcome in completed if outcome.cell.task == "speed"]
     if speeds:
-        rows = [{"name": _name(outcome)} | row for outcome in speeds for row in outcome.record["rows"]]
-        console.print(speeds_table(rows))
+        _print_speeds(speeds, console)
+
+
+def _print_speeds(speeds: Sequence[Outcome], console: Console) -> None:
+    """All measurements in one table; where there are several resolutions, cost against resolution in another."""
+    rows = [{"name": _candidate_name(outcome, row)} | row for outcome in speeds for row in outcome.record["rows"]]
+    if len({row["fingerprint"] for row in rows}) > 1:
+        console.print(
+            "These cells were measured in different environments, so their speeds are not put into one table. "
+            "`rerun=true` measures all of them here."
+        )
+        return
+    console.print(speeds_table(rows))
+    if len({(row["resolution"], row.get("columns")) for row in rows}) > 1:
+        console.print(curve_table(rows))
+
+
+def _candidate_name(outcome: Outcome, row: Mapping[str, Any]) -> str:
+    """Of a cell that compares several, the candidate's; else the cell's, which has more to say."""
+    names = {other.get("candidate") for other in outcome.record["rows"]}
+    return row["candidate"] if len(names) > 1 else _name(outcome)
 
 
 def _name(outcome: Outcome) -> str:

@@ -1,22 +1,23 @@
 """What each task does with a cell: build its network, hand it to training or analysis, return what the record keeps."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from analysis.complexity import Complexity
-from analysis.complexity import measure as measure_complexity
 from analysis.settings import CountingRule, SpeedSettings
 from analysis.speed import measure as measure_speed
-from architectures import NetworkSpec, build_network
+from architectures import build_network
 from mixers import load_mixer_module
 from training.evaluate import evaluate
 from training.settings import DataSettings, RecipeSettings
 from training.train import train
 
-from .cell import Cell
+from .candidates import candidates, is_mixer_alone, own_resolution
+from .cell import Cell, has_its_own
+from .cost import describe
 from .network import network_spec
 from .supervision import Supervision
 from .weights import load
@@ -42,13 +43,6 @@ def device_of(config: Mapping[str, Any]) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def describe(spec: NetworkSpec, rule: CountingRule = CountingRule.macs) -> Complexity:
-    """Count the network that `spec` names, on the meta device: nothing is allocated."""
-    with torch.device("meta"):
-        network = build_network(spec)
-    return measure_complexity(network, resolution=spec.img_size, in_chans=spec.in_chans, rule=rule)
-
-
 def _totals(complexity: Complexity) -> dict[str, int]:
     return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
 
@@ -59,16 +53,17 @@ def _complexity(cell: Cell, supervision: Supervision) -> Parts:
 
 
 def _speed(cell: Cell, supervision: Supervision) -> Parts:
-    config, spec = cell.config, network_spec(cell.config)
-    settings = SpeedSettings(**config["task"])
+    config = cell.config
     rows = measure_speed(
-        lambda resolution: build_network(spec.at(resolution)),
-        replace(settings, resolutions=settings.resolutions or [config["data"]["resolution"]]),
+        candidates(config),
+        SpeedSettings(**config["task"]),
+        resolution=own_resolution(config),
         precision=config["precision"],
         device=device_of(config),
         show_progress=supervision.show_progress,
     )
-    return {"results": _totals(describe(spec)), "rows": rows}
+    of_network = has_its_own(config) and not is_mixer_alone(config)
+    return {"results": _totals(describe(network_spec(config))) if of_network else {}, "rows": rows}
 
 
 def _train(cell: Cell, supervision: Supervision) -> Parts:

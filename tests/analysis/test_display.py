@@ -1,9 +1,11 @@
 import io
+import re
 
 from rich.console import Console
 from rich.table import Table
 
-from analysis.display import NetworkCost, networks_table, operators_table, speeds_table, stages_table
+from analysis.display import NetworkCost, networks_table, operators_table, stages_table
+from analysis.display_speed import curve_table, speeds_table
 
 
 def printed(table: Table) -> list[list[str]]:
@@ -60,13 +62,67 @@ def test_operators_have_shares() -> None:
     assert ["dynamic convolution", "1.000", "25.0%"] in lines
 
 
-def test_out_of_memory_is_said_and_has_no_numbers() -> None:
+def columns_of(table: Table) -> list[list[str]]:
+    """The texts of each line of a table that has no lines between its cells; empty cells are left out."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    return [re.split(r" {2,}", line.strip()) for line in console.export_text().splitlines()]
+
+
+def speed(**changes: object) -> dict[str, object]:
     conditions = {"mode": "training", "compiled": True, "precision": "bf16", "batch_size": 8, "resolution": 224}
+    conditions |= {"columns": None, "dim": None, "threads": 2, "implementation": "torch", "candidate": "halo"}
     numbers = {"images_per_second": 19.32, "latency_ms": 414.1, "latency_iqr_ms": 2.5, "peak_memory_mib": 812.6}
+    speedup = dict.fromkeys(("speedup", "speedup_low", "speedup_high", "speedup_over"))
+    return conditions | numbers | speedup | {"status": "completed"} | changes
+
+
+NUMBERS = ("images_per_second", "latency_ms", "latency_iqr_ms", "peak_memory_mib")
+
+
+def test_out_of_memory_is_said_and_has_no_numbers() -> None:
+    lines = columns_of(
+        speeds_table([speed(), speed(batch_size=64, status="out_of_memory", **dict.fromkeys(NUMBERS))]),
+    )
+    assert ["halo", "8", "19.3", "414.1 ± 2.5", "813"] in lines
+    assert ["halo", "64", "out of memory"] in lines
+
+
+def test_what_all_speeds_have_in_common_is_said_once() -> None:
+    lines = columns_of(speeds_table([speed(), speed(candidate="sra")]))
+    title = " ".join(line[0] for line in lines[:3])
+    assert title.startswith("Speed, training, compiled, bf16, by torch, batch 8, 224 pixels a side, 2 threads")
+    assert ["network", "images/s", "ms ± IQR", "peak MiB"] in lines
+
+
+def test_a_noisy_speed_has_a_sign_and_a_caption() -> None:
+    quiet = columns_of(speeds_table([speed(latency_ms=100.0, latency_iqr_ms=3.0)]))
+    assert not any("†" in cell for line in quiet for cell in line)
+    noisy = columns_of(speeds_table([speed(latency_ms=100.0, latency_iqr_ms=3.1), speed(candidate="sra")]))
+    assert any("100.0 ± 3.1 †" in line for line in noisy)
+    assert "above 3 % of the median" in " ".join(line[0] for line in noisy[-5:])
+
+
+def test_a_speedup_has_its_interval_and_its_reference() -> None:
+    faster = speed(candidate="sra", speedup=1.824, speedup_low=1.79, speedup_high=1.85, speedup_over="halo")
+    few_turns = speed(candidate="dcnv3", speedup=0.5, speedup_over="halo")
+    lines = columns_of(speeds_table([speed(), faster, few_turns]))
+    assert [line[-1] for line in lines if line[0] in ("sra", "dcnv3")] == ["1.82 [1.79, 1.85]", "0.50"]
+    assert "× halo" in lines[2]
+    several = columns_of(speeds_table([faster, few_turns | {"speedup_over": "eager"}]))
+    assert "0.50 × eager" in several[-1]
+
+
+def test_cost_against_resolution_has_a_column_for_each_mixer() -> None:
     rows = [
-        conditions | {"status": "completed"} | numbers,
-        conditions | {"status": "out_of_memory"} | dict.fromkeys(numbers),
+        speed(candidate=name, dim=96, resolution=side, columns=columns, latency_ms=cost)
+        for name, side, columns, cost in (
+            ("halo", 14, None, 8.0),
+            ("halo", 56, 28, 80.0),
+            ("sra", 14, None, 4.0),
+        )
     ]
-    lines = printed(speeds_table(rows))
-    assert ["training", "compiled", "bf16", "8", "224", "19.3", "414.10", "2.50", "813"] in lines
-    assert ["training", "compiled", "bf16", "8", "224", "out of memory", "", "", ""] in lines
+    lines = columns_of(curve_table(rows))
+    assert ["pixels", "halo", "sra"] in lines
+    assert ["14", "1", "0.5"] in lines
+    assert ["56×28", "10"] in lines

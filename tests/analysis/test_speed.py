@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.settings import MemoryFormat, Mode, SpeedSettings
-from analysis.speed import RESULTS, is_out_of_memory, measure
+from analysis.speed import Candidate, is_out_of_memory
+from analysis.speed import measure as measure_candidates
+from analysis.speed.measurement import RESULTS
 
 MIB = 2**20
 
@@ -19,6 +21,11 @@ MIB = 2**20
 def settings(**changes: object) -> SpeedSettings:
     quick = {"modes": [Mode.inference], "batch_sizes": [2], "resolutions": [8], "warmup_seconds": 0.0, "seconds": 0.0}
     return SpeedSettings(**(quick | {"warmup_steps": 2, "min_steps": 3} | changes))
+
+
+def measure(build: Callable[[int], nn.Module], settings: SpeedSettings, **how: object) -> list[dict]:
+    """Of one network, which `build` makes for images of so many pixels a side."""
+    return measure_candidates([Candidate("probe", lambda resolution: build(resolution[0]))], settings, **how)
 
 
 class Probe(nn.Module):
@@ -85,7 +92,7 @@ def test_the_network_is_built_anew_for_each_row_at_its_resolution() -> None:
 
 
 def test_a_latency_is_the_median_of_the_steps_after_the_warm_up() -> None:
-    calls = iter([0.2, 0.2, 0.01, 0.03, 0.2])  # two for the warm-up
+    calls = iter([0.2, 0.2, 0.2, 0.01, 0.03, 0.2])  # two for the warm-up, one for the peak of the memory
     (row,) = measure(lambda resolution: Probe(lambda image: time.sleep(next(calls))), settings())
     assert row["steps"] == 3
     assert 30 <= row["latency_ms"] < 200
@@ -105,14 +112,14 @@ def test_steps_fill_the_time_between_their_bounds(changes: dict[str, float], tim
     network = Probe(lambda image: time.sleep(0.01))
     (row,) = measure(lambda resolution: network, settings(**changes))
     assert row["steps"] in timed
-    assert len(network.seen) == 2 + row["steps"]
+    assert len(network.seen) == 2 + 1 + row["steps"]
 
 
 def test_the_warm_up_lasts_its_seconds() -> None:
     network = Probe(lambda image: time.sleep(0.01))
     (row,) = measure(lambda resolution: network, settings(warmup_seconds=0.1))
     assert row["warmup_seconds"] >= 0.1
-    assert len(network.seen) > 2 + row["steps"]
+    assert len(network.seen) > 2 + 1 + row["steps"]
 
 
 def test_inference_changes_nothing_and_needs_no_gradients() -> None:
@@ -264,7 +271,7 @@ def test_progress_goes_to_standard_error_only_when_asked(capfd: pytest.CaptureFi
     measure(lambda resolution: Probe(), settings(), show_progress=True)
     output, progress = capfd.readouterr()
     assert output == ""
-    assert "inference eager fp32 batch 2 at 8²:" in progress
+    assert "probe, inference eager fp32 batch 2 at 8×8:" in progress
     assert "images/s" in progress
 
 
@@ -281,10 +288,12 @@ def test_a_compiled_row_runs_compiled_code() -> None:
             modes.append(torch.compiler.is_compiling())
             return self.linear(image.flatten(1)).relu()
 
-    rows = measure(lambda resolution: Compiled(), settings(compiled=[False, True]))
+    rows = measure(lambda resolution: Compiled(), settings(compiled=[False, True], max_steps=20, turn_seconds=0.0))
     assert [row["compiled"] for row in rows] == [False, True]
     assert [row["status"] for row in rows] == ["completed"] * 2
-    assert modes == [False] * 5 + [True] * 5  # what was true while `forward` was compiled
+    # What was true while `forward` was compiled; warm-up, peak of the memory and timed steps.
+    assert [modes.count(compiled) for compiled in (False, True)] == [2 + 1 + row["steps"] for row in rows]
+    assert rows[1]["speedup_over"] == "eager"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -4,6 +4,7 @@ see a single call whose inside they need not know.
 Which implementation computes it is decided when it runs, from the argument `implementation`.
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
+from .. import used
 from . import reference
 from .geometry import Geometry
 from .implementations import implementation_for, module_of
@@ -32,7 +34,7 @@ def _forward(value: Tensor, offsets: Tensor, weights: Tensor, *numbers: Any) -> 
     *numbers, implementation = numbers
     geometry = Geometry(*numbers)
     geometry.check(value, offsets, weights)
-    module = module_of(implementation_for(value, implementation))
+    module = _module_for(value, implementation)
     if value.numel() == 0:
         return _empty_output(value, offsets)
     offsets, weights = _in_one_dtype(offsets, weights)
@@ -51,13 +53,19 @@ def _backward(
             f"dcnv3: the output's gradient {tuple(grad.shape)} does not fit value {tuple(value.shape)} and offsets "
             f"{tuple(offsets.shape)}"
         )
-    module = module_of(implementation_for(value, implementation))
+    module = _module_for(value, implementation)
     inputs = (value, offsets, weights)
     if value.numel() == 0:
         return tuple(torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in inputs)
     grad = grad.to(value.dtype).contiguous()
     grads = module.backward(grad, value.contiguous(), *_in_one_dtype(offsets, weights), geometry)
     return tuple(grad.to(tensor.dtype) for grad, tensor in zip(grads, inputs, strict=True))
+
+
+def _module_for(value: Tensor, implementation: str) -> ModuleType:
+    name = implementation_for(value, implementation)
+    used.note(name)
+    return module_of(name)
 
 
 def _in_one_dtype(offsets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
