@@ -6,6 +6,7 @@ It lies at ROOT/<sweep>/<name>-<cell>/record.json. Importing this costs next to 
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ SCHEMA = 1
 STATUSES = ("completed", "failed", "out_of_memory", "preempted", "running")
 # Keys of `config.data` that change nothing in a result: where the files lie, and how many processes read them.
 PLACE_KEYS = ("root", "workers")
+# Of `write_record`, which puts the status before everything that may be long.
+BEGINNING_BYTES = 1024
+STATUS_LINE = re.compile(rb'^ "status": "(\w+)",$', re.MULTILINE)
 
 
 class Record(TypedDict):
@@ -93,3 +97,22 @@ def read_record(path: Path) -> Record:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("status") not in STATUSES:
         raise UnreadableRecordError(f"{path} is not a record of schema {SCHEMA}")
     return record
+
+
+def read_status(path: Path | str) -> str | None:
+    """The status of the record at `path`, None where there is no whole record.
+
+    Only the beginning of the file is read, which is several times faster than `read_record`: files appear whole.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = STATUS_LINE.search(file.read(BEGINNING_BYTES))
+    except FileNotFoundError:
+        return None
+    status = found[1].decode() if found else None
+    if status in STATUSES:
+        return status
+    try:  # written by something else, or damaged
+        return read_record(Path(path))["status"]
+    except UnreadableRecordError:
+        return None

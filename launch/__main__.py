@@ -1,93 +1,128 @@
-"""Look after a sweep: `python -m launch status|resume|logs SWEEP`. Only `resume` imports torch, when a cell starts."""
+"""Look after a sweep: `python -m launch status|resume|cancel|logs SWEEP`. Only cells that run here import torch."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from analysis.record import read_record
-
-from .cell import Cell
 from .interruption import Preempted, exit_status
-from .sweep import STYLES, headline, run_sweep
+from .submission import LaunchError, Sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 when every cell of the sweep is completed, 1 when not, 2 when there is no such sweep."""
-    parser = argparse.ArgumentParser(prog="python -m launch", description="Look after a sweep.")
-    parser.add_argument("--output", default="runs", type=Path, help="the folder that all sweeps are in (runs)")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in (
-        ("status", "what became of each cell"),
-        ("resume", "run, here, what is not completed"),
-        ("logs", "print the log of the cells whose name contains CELL"),
-    ):
-        subparser = commands.add_parser(command, help=text)
-        subparser.add_argument("sweep")
-        if command == "logs":
-            subparser.add_argument("cell")
-    options = parser.parse_args(arguments)
-    console = Console()
-    cells = sweep_cells(options.output, options.sweep)
-    if not cells:
+    """Exit status 0 when all went well (for status: every cell is completed), 1 when not, 2 for an unknown name."""
+    options = _parser().parse_args(arguments)
+    sweep = Sweep(options.output / options.sweep)
+    if not sweep.cell_names():
         known = sorted(path.name for path in options.output.glob("*") if path.is_dir())
         listing = f"there are {', '.join(known)}" if known else "there is none"
         print(f"no sweep {options.sweep!r} in {options.output}: {listing}", file=sys.stderr)
         return 2
-    if options.command == "resume":
-        outcomes = run_sweep(cells, console=console)
-        return 0 if all(outcome.status == "completed" for outcome in outcomes) else 1
-    if options.command == "logs":
-        return print_logs(cells, options.cell)
-    console.print(status_table(cells))
-    return 0 if all(state(cell) == "completed" for cell in cells) else 1
+    try:
+        return options.run(sweep, options, Console())
+    except UnknownCellError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except LaunchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, Preempted) as stop:
+        return exit_status(stop)
 
 
-def sweep_cells(output: Path, sweep: str) -> list[Cell]:
-    """Every cell that the sweep planned: each left its `config.yaml` before the first one started."""
-    return [Cell.read(path.parent) for path in sorted((output / sweep).glob("*/config.yaml"))]
+class UnknownCellError(Exception):
+    """A name on the command line that no cell has."""
 
 
-def state(cell: Cell) -> str:
-    return read_record(cell.record_path)["status"] if cell.record_path.exists() else "waiting"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m launch", description="Look after a sweep.")
+    parser.add_argument("--output", default="runs", type=Path, help="the folder that all sweeps are in (runs)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    subparsers = {}
+    for run, text in (
+        (status, "what became of each cell"),
+        (resume, "run what is not completed, and only that"),
+        (cancel, "end the jobs of all cells, or of some"),
+        (logs, "print the logs of the cells whose name contains CELL"),
+    ):
+        subparsers[run] = commands.add_parser(run.__name__, help=text)
+        subparsers[run].add_argument("sweep")
+        subparsers[run].set_defaults(run=run)
+    subparsers[status].add_argument("--watch", action="store_true", help="again and again until all have ended")
+    subparsers[status].add_argument("--all", action="store_true", help="every cell, however many there are")
+    subparsers[status].add_argument("--json", action="store_true", help="for programs")
+    subparsers[resume].add_argument(
+        "what",
+        nargs="*",
+        metavar="CELL | platform.KEY=VALUE",
+        help="only cells whose name contains this; other settings",
+    )
+    subparsers[resume].add_argument("--new-code", action="store_true", help="with the code as it is now")
+    subparsers[cancel].add_argument("cells", nargs="*", metavar="CELL", help="only cells whose name contains this")
+    subparsers[logs].add_argument("cell")
+    subparsers[logs].add_argument("--json", action="store_true", help="where the files are, for programs")
+    return parser
 
 
-def status_table(cells: Sequence[Cell]) -> Table:
-    table = Table("cell", "state", "result", "seconds", "reason", title=f"{len(cells)} cells")
-    table.columns[3].justify = "right"
-    for cell in cells:
-        if not cell.record_path.exists():
-            table.add_row(cell.name, "waiting", "", "", "")
-            continue
-        record = read_record(cell.record_path)
-        seconds = "" if record["seconds"] is None else f"{record['seconds']:.1f}"
-        style = STYLES.get(record["status"], "cyan")
-        table.add_row(
-            cell.name,
-            f"[{style}]{record['status']}[/{style}]",
-            headline(record["results"]),
-            seconds,
-            record["reason"] or "",
-        )
-    return table
+def status(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
+    from .status import print_status, status_json, watch
+
+    if options.json:
+        found, text = status_json(sweep)
+        print(text)
+    elif options.watch:
+        found = watch(sweep, console)
+    else:
+        found = print_status(sweep, console, options.all)
+    return 0 if all(standing.state == "completed" for standing in found) else 1
 
 
-def print_logs(cells: Sequence[Cell], part: str) -> int:
-    matching = [cell for cell in cells if part in cell.directory.name]
-    for cell in matching:
-        print(f"== {cell.directory.name}")
-        log = cell.directory / "log"
-        print(log.read_text(encoding="utf-8") if log.exists() else "not started")
-    if not matching:
-        print(f"no cell's name contains {part!r}; `python -m launch status` lists them", file=sys.stderr)
-    return 0 if matching else 2
+def resume(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
+    from .resume import parse_overrides
+    from .resume import resume as run_again
+
+    overrides = parse_overrides([text for text in options.what if "=" in text])
+    parts = [text for text in options.what if "=" not in text]
+    outcomes = run_again(sweep, matching(sweep, parts) if parts else [], overrides, options.new_code, console)
+    return 0 if outcomes is None or all(outcome.status == "completed" for outcome in outcomes) else 1
+
+
+def cancel(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
+    from .slurm.cancel import cancel as end_jobs
+
+    count = end_jobs(sweep, matching(sweep, options.cells) if options.cells else sweep.cell_names())
+    console.print(f"{count} cells cancelled; `resume` runs them again")
+    return 0
+
+
+def logs(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
+    from .logs import files_of, print_logs
+
+    names = matching(sweep, [options.cell])
+    if options.json:
+        print(json.dumps({name: [str(path) for path in files_of(sweep, name)] for name in names}, indent=1))
+    else:
+        print_logs(sweep, names)
+    return 0
+
+
+def matching(sweep: Sweep, parts: Sequence[str]) -> list[str]:
+    """The cells whose name contains one of `parts`.
+
+    Raises:
+        UnknownCellError: one is in no cell's name.
+    """
+    names = sweep.cell_names()
+    for part in parts:
+        if not any(part in name for name in names):
+            raise UnknownCellError(
+                f"no cell's name contains {part!r}; `python -m launch status {sweep.name}` lists them"
+            )
+    return [name for name in names if any(part in name for part in parts)]
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KeyboardInterrupt, Preempted) as stop:
-        sys.exit(exit_status(stop))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
     "train": ("precision", "data", "recipe", "seed", "weights"),
     "evaluate": ("precision", "data", "weights", "seed"),
 }
+# The C versions are several times faster; not every build of PyYAML has them.
+LOADER, DUMPER = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 NETWORK_KEYS = ("network", "mixer", "mixer_source", "scale")
 
 
@@ -79,6 +82,7 @@ class Cell:
     """A plain, resolved configuration. `config` has the keys of `conf/cell.yaml`; see `conf.cells.to_cell`."""
 
     config: Mapping[str, Any]
+    found_in: Path | None = None
 
     @cached_property
     def id(self) -> str:
@@ -104,6 +108,8 @@ class Cell:
     @property
     def directory(self) -> Path:
         """ROOT/<sweep>/<name>-<id>: one folder a cell, the same one whenever it runs again."""
+        if self.found_in is not None:
+            return self.found_in
         return Path(self.config["output"]) / self.config["sweep"] / f"{self.name}-{self.id}"
 
     @property
@@ -113,10 +119,16 @@ class Cell:
     def write_config(self) -> None:
         """Leave `config.yaml` in the cell's directory, so that the cell can be run again from this file alone."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(dict(self.config), sort_keys=False)
-        (self.directory / "config.yaml").write_text(text, encoding="utf-8")
+        path, text = self.directory / "config.yaml", yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return
+        draft = path.with_name(f".config.yaml.{os.getpid()}")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
 
     @classmethod
     def read(cls, directory: Path) -> "Cell":
-        """The cell whose `config.yaml` lies in `directory`."""
-        return cls(yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
+        """The cell whose `config.yaml` lies in `directory`, wherever that has been moved to since."""
+        return cls(
+            yaml.load((directory / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER), found_in=directory
+        )

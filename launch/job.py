@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
 
-from analysis.record import UnreadableRecordError, read_record, write_record
+from analysis.record import read_record, write_record
 
 from .attempts import DIED, Attempt, deaths, end, failing_nodes, read_attempts
 from .execute import opening_record
 from .interruption import PREEMPTED_EXIT_STATUS
-from .submission import Sweep
+from .submission import LaunchError, Sweep
 
 # Statuses that need no further run within the job that left them.
 FINAL = ("completed", "failed", "out_of_memory", "busy")
@@ -33,22 +33,23 @@ class Job:
 
     Args:
         name: like no other job's, in this sweep or another.
-        command: turns the worker's arguments into the command that starts it, or all its ranks.
+        start: starts a worker with these arguments, or all its ranks.
     """
 
     name: str
     sweep: Sweep
     cells: Sequence[str]
     node: str
-    command: Callable[[Sequence[str]], Sequence[str]]
+    start: Callable[[Sequence[str]], subprocess.Popen]
     retries: int
     rerun: bool
     stopped: bool = field(default=False, init=False)
+    process: subprocess.Popen | None = field(default=None, init=False)
     exclude: list[str] = field(default_factory=list, init=False)  # nodes that killed a cell twice
 
     def run(self) -> bool:
         """Until each cell has ended, one way or the other. False: it was asked to stop, or should go on elsewhere."""
-        while cells := [name for name in self.cells if self.is_open(name)]:
+        while not self.stopped and (cells := [name for name in self.cells if self.is_open(name)]):
             before = {name: len(self.attempts(name)) for name in cells}
             status = self._compute(cells)
             begun = [name for name in cells if len(self.attempts(name)) > before[name]]
@@ -58,14 +59,14 @@ class Job:
             if self.stopped or status in STOPPED:
                 return False
             if not begun:
-                raise RuntimeError(f"no cell could be started (exit status {status}); the log above says why")
+                raise LaunchError(f"no cell could be started (exit status {status}); the job's log says why")
             if self.exclude:
                 return False
-        return True
+        return not self.stopped
 
     def failed(self) -> list[str]:
         """The cells that this job leaves without a result."""
-        return [name for name in self.cells if self._status(name) != "completed"]
+        return [name for name in self.cells if self.sweep.status(name) != "completed"]
 
     def is_open(self, name: str) -> bool:
         """Whether the cell is to be run: neither ended by this job, now or before a requeue, nor completed."""
@@ -75,27 +76,26 @@ class Job:
         if len(deaths(mine)) > self.retries:
             self._give_up(name, deaths(mine))
             return False
-        return self.rerun or self._status(name) != "completed"
+        return self.rerun or self.sweep.status(name) != "completed"
 
     def attempts(self, name: str) -> list[Attempt]:
         return read_attempts(self.sweep.folder / name)
 
-    def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        """The cells get the signal themselves; here it is enough to know that they were not just killed."""
+    def note_stop(self, number: int, frame: FrameType | None) -> None:
+        """A signal's handler, where the worker gets the signal too: it was not just killed."""
         self.stopped = True
 
-    def _status(self, name: str) -> str | None:
-        path = self.sweep.folder / name / "record.json"
-        try:
-            return read_record(path)["status"] if path.exists() else None
-        except UnreadableRecordError as error:
-            log.warning("%s", error)
-            return None
+    def stop(self) -> None:
+        """Ask the worker to save and end."""
+        self.stopped = True
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
 
     def _compute(self, cells: Sequence[str]) -> int:
         options = ["--job", self.name, *(["--rerun"] if self.rerun else [])]
         arguments = [str(self.sweep.folder), *cells, *options]
-        return subprocess.call(self.command(arguments))
+        self.process = self.start(arguments)
+        return self.process.wait()
 
     def _note_death(self, name: str, status: int) -> None:
         """A cell whose process ended without a word about it."""
@@ -111,10 +111,10 @@ class Job:
 
     def _give_up(self, name: str, died: Sequence[Attempt]) -> None:
         """What the dead process could not write itself."""
-        if self._status(name) in FINAL:
+        if self.sweep.status(name) in FINAL:
             return
         cell = self.sweep.cell(name)
-        record = read_record(cell.record_path) if self._status(name) else opening_record(cell)
+        record = read_record(cell.record_path) if self.sweep.status(name) else opening_record(cell)
         where = ", ".join(attempt.node for attempt in died)
         reason = f"Died {len(died)} times without a word, on {where}; last: {died[-1].reason or 'not seen'}"
         finished = datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,20 +13,25 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from analysis.record import write_record
+from analysis.record import read_status, write_record
 
 from .cell import Cell
 from .settings import PlatformSettings, platform_settings
 
 
-class SweepBusyError(Exception):
+class LaunchError(Exception):
+    """Cells cannot be started; the message says why, in words for whoever asked for it."""
+
+
+class SweepBusyError(LaunchError):
     """Somebody else is submitting cells of the sweep at this moment."""
 
 
@@ -83,6 +88,10 @@ class Sweep:
     def cell(self, name: str) -> Cell:
         return Cell.read(self.folder / name)
 
+    def status(self, name: str) -> str | None:
+        """What the cell's record says; None where there is none."""
+        return read_status(self.folder / name / "record.json")
+
     def submission_folder(self, name: str) -> Path:
         return self.launch_folder / "submissions" / name
 
@@ -97,19 +106,28 @@ class Sweep:
         return f"{readable}-{secrets.token_hex(4)}"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience_seconds: float = 120.0) -> Iterator[None]:
         """Submit alone. The kernel gives the lock back when this process ends, however it ends.
 
         Raises:
-            SweepBusyError: another process has it, on this machine or, over NFS, on another.
+            SweepBusyError: another process, on this machine or over NFS on another, keeps it for longer than that.
         """
         self.launch_folder.mkdir(parents=True, exist_ok=True)
         with open(self.launch_folder / "lock", "a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SweepBusyError(f"somebody else is submitting cells of {self.name} just now") from error
+            deadline = time.monotonic() + patience_seconds
+            while not _try_lock(file):
+                if time.monotonic() > deadline:
+                    raise SweepBusyError(f"somebody else has been submitting cells of {self.name} for minutes")
+                time.sleep(0.1)
             yield
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def now() -> str:

@@ -8,10 +8,10 @@ that Slurm's state of the job is FAILED.
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from launch.job import Job
@@ -37,12 +37,12 @@ def main(folder: Path) -> int:
         sweep=Sweep(folder.parents[2]),
         cells=submission.jobs[index],
         node=place["node"],
-        command=partial(srun, settings=settings),
+        start=lambda arguments: subprocess.Popen(srun(arguments, settings)),
         retries=settings.retries,
         rerun=submission.rerun,
     )
-    signal.signal(signal.SIGTERM, job.ask_to_stop)
-    signal.signal(signal.SIGUSR2, job.ask_to_stop)
+    signal.signal(signal.SIGTERM, job.note_stop)
+    signal.signal(signal.SIGUSR2, job.note_stop)
     if not job.run():
         return requeue(settings, place["restarts"], job.exclude)
     failed = job.failed()

@@ -6,13 +6,15 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from launch.submission import LaunchError
+
 SECONDS = 60
 
 JobTask = tuple[int, int]
 """A job of an array: the array's id and the job's index."""
 
 
-class SlurmError(Exception):
+class SlurmError(LaunchError):
     """Slurm does not answer or says no; the message is what it said."""
 
 

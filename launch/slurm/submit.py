@@ -1,72 +1,114 @@
-"""Hand cells over to Slurm: all of them, or those that still need it, and none twice."""
+"""Hand cells over to Slurm as arrays. What there is no room for stays in the sweep's backlog, for jobs to submit later.
 
+The backlog is written before the first array and shrinks with each. So whoever is refused, or killed, in the middle
+leaves behind what is still to be done: the jobs that did get through submit it when they end, or `resume` does.
+"""
+
+import json
+import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from launch.settings import SlurmSettings
-from launch.submission import Submission, Sweep, now
+from analysis.record import write_record
+from launch.settings import SlurmSettings, platform_settings
+from launch.submission import LaunchError, Submission, Sweep, now
 
 from .arrays import Array, pack, split
 from .commands import SlurmError
-from .limits import Limits, limits
+from .limits import limits
 from .script import ArrayScript
+
+
+class SubmissionRefusedError(LaunchError):
+    """Slurm took only some of the arrays, or none; what it took before stays submitted."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What all arrays of one submission have in common."""
+    """Cells of one sweep that are to run alike."""
 
     sweep: Sweep
+    cells: Sequence[str]  # names of their directories
     settings: SlurmSettings
-    code: Path
+    code: str
     working_directory: str
     rerun: bool = False
 
-
-class SubmissionRefusedError(Exception):
-    """Slurm took only some of the arrays; `submitted` are those it took."""
-
-    def __init__(self, message: str, submitted: Sequence[Submission]) -> None:
-        super().__init__(message)
-        self.submitted = submitted
+    @property
+    def platform(self) -> dict[str, Any]:
+        return asdict(self.settings) | {"packing": self.settings.packing.value}
 
 
-def submit(order: Order, cells: Sequence[str]) -> list[Submission]:
-    """Submit jobs for `cells` (names of their directories). Call it with the sweep's lock held.
-
-    What there is no room for is not in the result: the jobs themselves submit it as room comes free.
+def submit(order: Order) -> list[Submission]:
+    """Submit arrays for the cells of `order`, as many as there is room for. Call it with the sweep's lock held.
 
     Raises:
-        SubmissionRefusedError: sbatch said no. What it took before stays submitted.
+        SubmissionRefusedError: sbatch said no.
         SlurmError: the controller does not answer; nothing was submitted.
     """
-    arrays = plan(order, cells, limits(order.settings.account, order.settings.qos))
+    jobs = pack(order.cells, order.settings.cells_per_job)
+    arrays = split(jobs, limits(order.settings.account, order.settings.qos), order.settings.parallel)
+    backlog = _Backlog.new(order)
     done: list[Submission] = []
     for array in arrays:
         try:
-            done.append(submit_array(order, array, done))
+            done.append(_submit_array(order, array, done))
         except SlurmError as error:
-            raise SubmissionRefusedError(str(error), done) from error
+            if not done:
+                backlog.path.unlink()
+            counts = f"{len(done)} of {len(arrays)} arrays are submitted"
+            raise SubmissionRefusedError(f"{error}\n{counts}; `python -m launch resume` submits the rest") from error
+        backlog = backlog.without(array)
     return done
 
 
-def plan(order: Order, cells: Sequence[str], allowed: Limits) -> list[Array]:
-    return split(pack(cells, order.settings.cells_per_job), allowed, order.settings.parallel)
+def submit_backlog(sweep: Sweep, busy: set[str]) -> tuple[list[Submission], int]:
+    """What is still to be submitted, as far as there is room now; and for how many cells there was none.
+
+    Call it with the sweep's lock held. `busy` are cells that need no job, or have one.
+    """
+    done: list[Submission] = []
+    for path in backlog_files(sweep):
+        order = _Backlog.read(path, sweep).order
+        path.unlink()
+        wanted = [name for name in order.cells if name not in busy]
+        if wanted:
+            done += submit(replace(order, cells=wanted))
+    return done, sum(len(_Backlog.read(path, sweep).order.cells) for path in backlog_files(sweep))
 
 
-def submit_array(order: Order, array: Array, earlier: Sequence[Submission]) -> Submission:
+def backlog_files(sweep: Sweep) -> list[Path]:
+    return sorted((sweep.launch_folder / "backlog").glob("*.json"))
+
+
+def script(order: Order, array: Array, name: str, dependency: str | None = None) -> ArrayScript:
+    """The sbatch script of an array; `dependency` as Slurm writes it."""
+    return ArrayScript(
+        order.sweep.submission_folder(name).absolute(),
+        name,
+        len(array.jobs),
+        order.settings,
+        order.code,
+        order.working_directory,
+        throttle=array.throttle,
+        dependency=dependency,
+    )
+
+
+def _submit_array(order: Order, array: Array, earlier: Sequence[Submission]) -> Submission:
     """One array. Its folder is written first, so that nothing runs of which there is no trace."""
     submission = Submission(
         name=order.sweep.new_submission_name(),
         jobs=array.jobs,
-        platform=asdict(order.settings) | {"packing": order.settings.packing.value},
-        code=str(order.code),
+        platform=order.platform,
+        code=order.code,
         working_directory=order.working_directory,
         submitted=now(),
         rerun=order.rerun,
     )
-    folder = order.sweep.submission_folder(submission.name).absolute()
+    folder = order.sweep.submission_folder(submission.name)
     submission.write(folder)
     after = None if array.after is None else f"afterany:{earlier[array.after].job_id}"
     submission = submission.with_job_id(script(order, array, submission.name, after).submit())
@@ -74,15 +116,38 @@ def submit_array(order: Order, array: Array, earlier: Sequence[Submission]) -> S
     return submission
 
 
-def script(order: Order, array: Array, name: str, dependency: str | None = None) -> ArrayScript:
-    return ArrayScript(
-        order.sweep.submission_folder(name).absolute(),
-        name,
-        len(array.jobs),
-        order.settings,
-        str(order.code),
-        order.working_directory,
-        throttle=array.throttle,
-        dependency=dependency,
-        exclude=order.settings.exclude,
-    )
+@dataclass(frozen=True)
+class _Backlog:
+    """The part of an order that is not submitted yet."""
+
+    path: Path
+    order: Order
+
+    @classmethod
+    def new(cls, order: Order) -> "_Backlog":
+        backlog = cls(order.sweep.launch_folder / "backlog" / f"{secrets.token_hex(4)}.json", order)
+        backlog._write()
+        return backlog
+
+    @classmethod
+    def read(cls, path: Path, sweep: Sweep) -> "_Backlog":
+        values = json.loads(path.read_text(encoding="utf-8"))
+        settings = platform_settings(values.pop("platform"))
+        return cls(path, Order(sweep=sweep, settings=settings, **values))
+
+    def without(self, array: Array) -> "_Backlog":
+        submitted = {name for cells in array.jobs for name in cells}
+        rest = [name for name in self.order.cells if name not in submitted]
+        backlog = replace(self, order=replace(self.order, cells=rest))
+        backlog._write()
+        return backlog
+
+    def _write(self) -> None:
+        if not self.order.cells:
+            self.path.unlink(missing_ok=True)
+            return
+        order = self.order
+        values = {"platform": order.platform} | {
+            key: getattr(order, key) for key in ("cells", "code", "working_directory", "rerun")
+        }
+        write_record(self.path, values)

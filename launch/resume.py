@@ -1,0 +1,66 @@
+"""Run again what is not completed, each cell where its configuration says, or where the command line says now."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from .cell import Cell
+from .execute import Outcome
+from .settings import SlurmSettings, platform_settings
+from .submission import LaunchError, Sweep
+
+
+def resume(
+    sweep: Sweep, names: Sequence[str], overrides: Mapping[str, Any], new_code: bool, console: Console
+) -> list[Outcome] | None:
+    """The outcomes of cells that ran on this machine, or None where all went to Slurm.
+
+    Args:
+        names: cells to run, also those that died too often; none: every cell that is not completed.
+        overrides: keys of `platform` that replace those of the cells.
+
+    Raises:
+        LaunchError: a cell cannot be started.
+    """
+    wanted = [name for name in names or sweep.cell_names() if sweep.status(name) != "completed"]
+    cells = {name: with_platform(sweep.cell(name), overrides) for name in wanted}
+    try:
+        settings = {name: platform_settings(cell.config["platform"]) for name, cell in cells.items()}
+    except ValueError as error:
+        raise LaunchError(str(error)) from error
+    on_slurm = {name: value for name, value in settings.items() if isinstance(value, SlurmSettings)}
+    if on_slurm:
+        from .slurm.cells import resubmit
+        from .slurm.dispatch import report
+
+        report(sweep, resubmit(sweep, on_slurm, insist=bool(names), new_code=new_code), console)
+    here = [cell for name, cell in cells.items() if name not in on_slurm]
+    if not here and (on_slurm or not wanted):
+        if not wanted:
+            console.print("nothing to do")
+        return None if on_slurm else []
+    from .dispatch import dispatch
+
+    return dispatch(here, console=console)
+
+
+def with_platform(cell: Cell, overrides: Mapping[str, Any]) -> Cell:
+    platform = {**cell.config["platform"], **overrides}
+    return Cell({**cell.config, "platform": platform}, cell.found_in)
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """`platform.hours=48` as the pair it means.
+
+    Raises:
+        LaunchError: it is none.
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key.startswith("platform.") or not equals:
+            raise LaunchError(f"{text} is not platform.KEY=VALUE: what a cell computes cannot be changed, only where")
+        found[key.removeprefix("platform.")] = yaml.safe_load(value)
+    return found

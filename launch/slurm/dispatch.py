@@ -1,0 +1,100 @@
+"""`platform=slurm` of the command line: plan, or submit and say so, or also wait."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from analysis.record import read_record
+from launch.cell import Cell
+from launch.execute import Outcome, opening_record
+from launch.settings import SlurmSettings
+from launch.standing import Standing, standings
+from launch.submission import Sweep
+from launch.summary import print_results
+from launch.sweep import describe, summary
+
+from .cells import Submitted, submit_cells
+
+LIVE = ("running", "starting", "pending")
+SECONDS_BETWEEN_LOOKS = 5.0
+# A job that Slurm has requeued, or has just finished, may for a moment be in neither of its answers.
+LOOKS_BEFORE_GONE = 3
+
+
+def submit_and_wait(
+    sweep: Sweep, cells: Sequence[Cell], settings: SlurmSettings, *, rerun: bool, wait: bool, console: Console
+) -> list[Outcome] | None:
+    """Submit, and return the outcomes if asked to wait for them.
+
+    Raises:
+        LaunchError: the cells are not, or not all, submitted.
+    """
+    if settings.dry_run:
+        from .plan import print_plan
+
+        print_plan(sweep, cells, settings, rerun, console)
+        return None
+    report(sweep, submit_cells(sweep, cells, settings, rerun), console)
+    return wait_for(sweep, cells, console) if wait else None
+
+
+def report(sweep: Sweep, submitted: Submitted, console: Console) -> None:
+    """What was submitted, and how to follow it."""
+    for submission in submitted.submissions:
+        count = sum(len(cells) for cells in submission.jobs)
+        console.print(f"job array {submission.job_id}: {plural(len(submission.jobs), 'job')}, {plural(count, 'cell')}")
+    parts = {
+        "submitted": submitted.cells,
+        "done before": submitted.completed,
+        "in jobs already": submitted.live,
+        "waiting for room in the queue": submitted.waiting,
+        "given up": len(submitted.given_up),
+    }
+    console.print("; ".join(f"{count} {what}" for what, count in parts.items() if count) or "nothing to do")
+    for name in submitted.given_up:
+        console.print(f"  {name} died too often; `resume {sweep.name} {name}` tries again", soft_wrap=True)
+    if submitted.submissions:
+        console.print(f"`{command(sweep, 'status')}` tells how they do", soft_wrap=True, highlight=False)
+
+
+def command(sweep: Sweep, verb: str) -> str:
+    """The command line that looks after the sweep."""
+    root = sweep.folder.parent
+    option = "" if str(root) == "runs" else f"--output {root} "
+    return f"python -m launch {option}{verb} {sweep.name}"
+
+
+def wait_for(sweep: Sweep, cells: Sequence[Cell], console: Console) -> list[Outcome]:
+    """Stay until no job has any of the cells left, and say how each ends. Ctrl-C ends the waiting, not the jobs."""
+    open_cells = {cell.directory.name: cell for cell in cells}
+    missed = dict.fromkeys(open_cells, 0)
+    outcomes: list[Outcome] = []
+    while open_cells:
+        found, problems = standings(sweep)
+        for standing in found:
+            cell = open_cells.get(standing.name)
+            if cell is None or (problems and standing.state not in ("completed", "failed", "out_of_memory")):
+                continue
+            missed[standing.name] = 0 if standing.state in LIVE else missed[standing.name] + 1
+            if standing.state in ("completed", "failed", "out_of_memory") or missed[standing.name] >= LOOKS_BEFORE_GONE:
+                del open_cells[standing.name]
+                outcomes.append(_outcome(cell, standing))
+                position = f"[dim]{len(outcomes):>{len(str(len(cells)))}}/{len(cells)}[/dim]"
+                console.print(f"{position} {cell.name}  {describe(outcomes[-1])}", highlight=False)
+        if open_cells:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    print_results(outcomes, console)
+    console.print(summary(outcomes), highlight=False)
+    return outcomes
+
+
+def _outcome(cell: Cell, standing: Standing) -> Outcome:
+    if standing.state in ("completed", "failed", "out_of_memory"):
+        return Outcome(cell, read_record(standing.directory / "record.json"))
+    # Its process could not say so itself.
+    return Outcome(cell, opening_record(cell) | {"status": "failed", "reason": f"{standing.state}: {standing.reason}"})
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""What `platform.dry_run=true` prints."""

@@ -1,0 +1,54 @@
+"""Put down what is known by now of jobs that ended, or never began: everything that submits does this first."""
+
+import shutil
+
+from launch import attempts
+from launch.standing import Slurm, ask_slurm, jobs_of_cells
+from launch.submission import Sweep
+
+from .commands import SlurmError
+
+# Slurm's states of jobs that were ended on purpose: no fault of the cell, or of the node.
+ON_PURPOSE = ("CANCELLED", "PREEMPTED", "REQUEUED", "TIMEOUT", "DEADLINE")
+
+
+def settle(sweep: Sweep) -> set[str]:
+    """Return the cells that jobs still have before them or at work. Call it with the sweep's lock held.
+
+    A submission whose driver was killed gets its job id from Slurm, or is removed if it never arrived. An attempt
+    whose process is gone gets its end.
+
+    Raises:
+        SlurmError: squeue does not answer, so it is not known what runs.
+    """
+    submissions = sweep.submissions()
+    statuses = {name: sweep.status(name) for name in sweep.cell_names()}
+    slurm = ask_slurm(submissions, statuses)
+    if slurm.queued is None:
+        raise SlurmError(" ".join(slurm.problems))
+    _complete_submissions(sweep, slurm)
+    by_name = {submission.name: submission for submission in submissions}
+    live = {cell for (_, index), job in slurm.queued.items() for cell in by_name[job.name].jobs[index]}
+    jobs = jobs_of_cells(submissions, slurm)
+    for name, status in statuses.items():
+        if status == "completed" or name in live or name not in jobs:
+            continue
+        seen = attempts.read_attempts(sweep.folder / name)
+        if seen and seen[-1].ended is None:
+            accounted = slurm.accounted.get(jobs[name][1])
+            on_purpose = accounted is not None and accounted.state in ON_PURPOSE
+            reason = f"Slurm's state of the job: {accounted.state}" if accounted is not None else None
+            attempts.end(sweep.folder / name, "preempted" if on_purpose else attempts.DIED, reason)
+    return live
+
+
+def _complete_submissions(sweep: Sweep, slurm: Slurm) -> None:
+    arrived = {job.name: task[0] for task, job in [*slurm.accounted.items(), *slurm.queued.items()]}
+    for submission in sweep.submissions():
+        if submission.job_id is not None or submission.settings.name != "slurm":
+            continue
+        folder = sweep.submission_folder(submission.name)
+        if submission.name in arrived:
+            submission.with_job_id(arrived[submission.name]).write(folder)
+        elif not any(folder.glob("*.log")):
+            shutil.rmtree(folder)
