@@ -12,7 +12,7 @@ from launch.interruption import Preempted, exit_status
 
 def run_cell(config: DictConfig) -> None:
     """One cell, here (a multirun goes to hydra_plugins instead). Exit status: 1 if it failed, 2 if it cannot work."""
-    from launch import dispatch
+    from launch import LaunchError, dispatch
 
     try:
         cell = to_cell(config)
@@ -24,7 +24,10 @@ def run_cell(config: DictConfig) -> None:
 
         print_plans([cell])
         return
-    outcomes = dispatch([cell], rerun=config.rerun)
+    try:
+        outcomes = dispatch([cell], rerun=config.rerun)
+    except LaunchError as error:
+        sys.exit(str(error))
     sys.exit(0 if outcomes is None or outcomes[0].status == "completed" else 1)
 
 

@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from conf import ConfigurationError, to_cell
-from launch import Cell, Outcome, dispatch
+from launch import Cell, LaunchError, Outcome, dispatch
 
 
 class CellsFailed(CompactHydraException):
@@ -40,7 +40,12 @@ class StmbenchLauncher(Launcher):
 
             print_plans([cell for cell in cells if cell.is_dry_run])
             return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
-        found = dispatch(cells, rerun=self.config.rerun)
+        # A sweeper that chooses the next cells by the results of these cannot go on without them.
+        wait = not self.config.hydra.sweeper._target_.endswith(".BasicSweeper")
+        try:
+            found = dispatch(cells, rerun=self.config.rerun, wait=wait)
+        except LaunchError as error:
+            raise CompactHydraException(str(error)) from error
         if found is None:
             return [_submitted(overrides, cell) for overrides, cell in zip(job_overrides, cells, strict=True)]
         outcomes = {outcome.cell.directory: outcome for outcome in found}

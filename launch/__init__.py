@@ -6,6 +6,7 @@ Nothing here imports torch until a cell that needs it starts, so looking after a
 from .cell import Cell
 from .dispatch import dispatch
 from .execute import Outcome, execute
+from .submission import LaunchError
 from .sweep import run_sweep
 
-__all__ = ["Cell", "Outcome", "dispatch", "execute", "run_sweep"]
+__all__ = ["Cell", "LaunchError", "Outcome", "dispatch", "execute", "run_sweep"]

@@ -5,11 +5,13 @@ a record. It imports no torch. `launch.slurm.batch` is one such job of Slurm's, 
 """
 
 import logging
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 from analysis.record import read_record, write_record
@@ -24,6 +26,8 @@ FINAL = ("completed", "failed", "out_of_memory", "busy")
 # The signals that ask to stop, as exit statuses of whom they reached before Python could answer.
 STOPPED = (PREEMPTED_EXIT_STATUS, 128 + signal.SIGTERM, 128 + signal.SIGUSR2, -signal.SIGTERM, -signal.SIGUSR2)
 
+OUT_OF_MEMORY = "killed for memory"
+
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +37,7 @@ class Job:
 
     Args:
         name: like no other job's, in this sweep or another.
+        log: the file that workers, and whoever starts them, write to.
         start: starts a worker with these arguments, or all its ranks.
     """
 
@@ -41,6 +46,7 @@ class Job:
     cells: Sequence[str]
     node: str
     start: Callable[[Sequence[str]], subprocess.Popen]
+    log: Path
     retries: int
     rerun: bool
     stopped: bool = field(default=False, init=False)
@@ -51,11 +57,13 @@ class Job:
         """Until each cell has ended, one way or the other. False: it was asked to stop, or should go on elsewhere."""
         while not self.stopped and (cells := [name for name in self.cells if self.is_open(name)]):
             before = {name: len(self.attempts(name)) for name in cells}
+            written = self.log.stat().st_size
             status = self._compute(cells)
+            said = self.log.read_bytes()[written:].decode(errors="replace")
             begun = [name for name in cells if len(self.attempts(name)) > before[name]]
             for name in begun:
                 if self.attempts(name)[-1].ended is None:
-                    self._note_death(name, status)
+                    self._note_death(name, status, said)
             if self.stopped or status in STOPPED:
                 return False
             if not begun:
@@ -97,17 +105,18 @@ class Job:
         self.process = self.start(arguments)
         return self.process.wait()
 
-    def _note_death(self, name: str, status: int) -> None:
-        """A cell whose process ended without a word about it."""
-        reason = f"killed on {self.node} (exit status {status})"
+    def _note_death(self, name: str, status: int, said: str) -> None:
+        """A cell whose process ended without a word about it, but `said` was written to the log meanwhile."""
         if self.stopped or status in STOPPED:
             end(self.sweep.folder / name, "preempted", "killed after it was asked to stop")
             return
+        cause = OUT_OF_MEMORY if re.search(r"oom[-_ ]?kill|out of memory", said, re.IGNORECASE) else "killed"
+        reason = f"{cause} on {self.node} (exit status {status})"
         log.warning("%s: %s", name, reason)
         end(self.sweep.folder / name, DIED, reason)
-        for node in failing_nodes(deaths(self.attempts(name))):
-            if node not in self.exclude and len(deaths(self.attempts(name))) <= self.retries:
-                self.exclude.append(node)
+        died = deaths(self.attempts(name))
+        if len(died) <= self.retries:
+            self.exclude += [node for node in failing_nodes(died) if node not in self.exclude]
 
     def _give_up(self, name: str, died: Sequence[Attempt]) -> None:
         """What the dead process could not write itself."""
@@ -118,4 +127,5 @@ class Job:
         where = ", ".join(attempt.node for attempt in died)
         reason = f"Died {len(died)} times without a word, on {where}; last: {died[-1].reason or 'not seen'}"
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        write_record(cell.record_path, {**record, "status": "failed", "reason": reason, "finished": finished})
+        status = "out_of_memory" if (died[-1].reason or "").startswith(OUT_OF_MEMORY) else "failed"
+        write_record(cell.record_path, {**record, "status": status, "reason": reason, "finished": finished})

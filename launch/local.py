@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 
@@ -106,6 +107,7 @@ class _Machine:
                     cells=self.submission.jobs[index],
                     node=current_place()["node"],
                     start=lambda arguments: self._start(arguments, self._environment(slot), log.fileno()),
+                    log=Path(log.name),
                     retries=self.settings.retries,
                     rerun=self.submission.rerun,
                 )

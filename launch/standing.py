@@ -191,7 +191,7 @@ def _progress(directory: Path) -> dict[str, Any]:
         return {"epoch": results.get("epochs"), "epochs": epochs, "best_top1_percent": best, "images_per_second": speed}
     if epochs is None:
         return {}
-    rows = _epochs(directory / "metrics.jsonl")
+    rows = read_epochs(directory)
     found: dict[str, Any] = {"epoch": 0, "epochs": epochs}
     if rows:
         last = rows[-1]
@@ -207,7 +207,9 @@ def _progress(directory: Path) -> dict[str, Any]:
     return found | {key: owner.progress[key] for key in known if owner is not None and key in owner.progress}
 
 
-def _epochs(path: Path) -> list[Mapping[str, Any]]:
+def read_epochs(directory: Path) -> list[Mapping[str, Any]]:
+    """The epochs that a training cell has finished; none of a cell that does not train."""
+    path = directory / "metrics.jsonl"
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

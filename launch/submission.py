@@ -46,6 +46,7 @@ class Submission:
     working_directory: str  # what relative paths of the configuration are relative to
     submitted: str  # ISO 8601, UTC
     rerun: bool = False  # also cells that are completed
+    throttle: int | None = None  # jobs of it that may run at once
     job_id: int | None = None  # of the array; None until Slurm has it, and outside of Slurm
 
     @property

@@ -17,11 +17,15 @@ from pathlib import Path
 from launch.job import Job
 from launch.place import current_place, slurm_job
 from launch.settings import Packing, SlurmSettings
-from launch.submission import Submission, Sweep
+from launch.submission import LaunchError, Submission, Sweep
 
 from .commands import SlurmError, call
+from .settle import settle
+from .submit import backlog_files, submit_backlog
 
 SECONDS_TO_BE_REQUEUED = 120
+# The last jobs of a queue that is full with jobs of others stay a while to see whether these leave.
+LOOKS_FOR_ROOM, SECONDS_BETWEEN_LOOKS = 20, 15.0
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +42,41 @@ def main(folder: Path) -> int:
         cells=submission.jobs[index],
         node=place["node"],
         start=lambda arguments: subprocess.Popen(srun(arguments, settings)),
+        log=folder / f"{index}.log",
         retries=settings.retries,
         rerun=submission.rerun,
     )
     signal.signal(signal.SIGTERM, job.note_stop)
     signal.signal(signal.SIGUSR2, job.note_stop)
-    if not job.run():
-        return requeue(settings, place["restarts"], job.exclude)
+    try:
+        if not job.run():
+            return requeue(settings, place["restarts"], job.exclude)
+    except LaunchError as error:
+        log.error("%s", error)
+    top_up(job.sweep)
     failed = job.failed()
     log.info("%d of %d cells completed", len(job.cells) - len(failed), len(job.cells))
     return 1 if failed else 0
+
+
+def top_up(sweep: Sweep) -> None:
+    """Submit what there was no room for in the queue: this job will soon leave it."""
+    for _ in range(LOOKS_FOR_ROOM):
+        if not backlog_files(sweep):
+            return
+        try:
+            with sweep.lock():
+                live = settle(sweep)
+                submissions, left = submit_backlog(sweep, live)
+        except LaunchError as error:
+            log.warning("cells that wait for room in the queue are not submitted: %s", error)
+            return
+        if submissions or not left:
+            log.info("submitted %d jobs, %d cells wait for room", sum(len(one.jobs) for one in submissions), left)
+            return
+        if live.pending:  # one of those will do it
+            return
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def srun(arguments: Sequence[str], settings: SlurmSettings) -> list[str]:

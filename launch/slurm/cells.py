@@ -10,7 +10,7 @@ from launch.settings import SlurmSettings
 from launch.snapshot import freeze_mixer_module, take_snapshot
 from launch.submission import Submission, Sweep
 
-from .settle import settle
+from .settle import Live, settle
 from .submit import Order, backlog_files, submit
 
 
@@ -39,12 +39,12 @@ def submit_cells(sweep: Sweep, cells: Sequence[Cell], settings: SlurmSettings, r
     with sweep.lock():
         live = settle(sweep)
         completed = set() if rerun else {cell.directory.name for cell in cells if _is_completed(sweep, cell)}
-        wanted = [cell for cell in cells if cell.directory.name not in live | completed]
+        wanted = [cell for cell in cells if cell.directory.name not in live.cells | completed]
         for cell in wanted:
             Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules")).write_config()
         names = [cell.directory.name for cell in wanted]
         code = str(take_snapshot(sweep.launch_folder / "code").absolute()) if wanted else ""
-        done = submit_order(Order(sweep, names, settings, code, os.getcwd(), rerun))
+        done = submit_order(Order(sweep, names, settings, code, os.getcwd(), rerun), live)
         return replace(done, completed=len(completed), live=len(cells) - len(wanted) - len(completed))
 
 
@@ -60,7 +60,7 @@ def resubmit(sweep: Sweep, settings: Mapping[str, SlurmSettings], *, insist: boo
     with sweep.lock():
         live = settle(sweep)
         completed = {name for name in settings if sweep.status(name) == "completed"}
-        wanted = [name for name in settings if name not in live | completed]
+        wanted = [name for name in settings if name not in live.cells | completed]
         died = {name: attempts.deaths(attempts.read_attempts(sweep.folder / name)) for name in wanted}
         given_up = [] if insist else [name for name in wanted if len(died[name]) > settings[name].retries]
         for path in backlog_files(sweep):  # everything in it is wanted here
@@ -81,20 +81,20 @@ def resubmit(sweep: Sweep, settings: Mapping[str, SlurmSettings], *, insist: boo
             )
             key = repr(order)
             orders[key] = replace(order, cells=[*orders.get(key, order).cells, name])
-        done = [submit_order(order) for order in orders.values()]
+        done = [submit_order(order, live) for order in orders.values()]
         return Submitted(
             [submission for part in done for submission in part.submissions],
             completed=len(completed),
-            live=len(live & set(settings)),
+            live=len(live.cells & set(settings)),
             given_up=given_up,
             waiting=sum(part.waiting for part in done),
         )
 
 
-def submit_order(order: Order) -> Submitted:
+def submit_order(order: Order, live: Live) -> Submitted:
     if not order.cells:
         return Submitted([])
-    done = Submitted(submit(order))
+    done = Submitted(submit(order, live))
     return replace(done, waiting=len(order.cells) - done.cells)
 
 

@@ -19,6 +19,7 @@ from .arrays import Array, pack, split
 from .commands import SlurmError
 from .limits import limits
 from .script import ArrayScript
+from .settle import Live
 
 
 class SubmissionRefusedError(LaunchError):
@@ -41,7 +42,7 @@ class Order:
         return asdict(self.settings) | {"packing": self.settings.packing.value}
 
 
-def submit(order: Order) -> list[Submission]:
+def submit(order: Order, live: Live) -> list[Submission]:
     """Submit arrays for the cells of `order`, as many as there is room for. Call it with the sweep's lock held.
 
     Raises:
@@ -49,12 +50,14 @@ def submit(order: Order) -> list[Submission]:
         SlurmError: the controller does not answer; nothing was submitted.
     """
     jobs = pack(order.cells, order.settings.cells_per_job)
-    arrays = split(jobs, limits(order.settings.account, order.settings.qos), order.settings.parallel)
+    parallel, after_live = share_of_parallel(order.settings.parallel, live)
+    arrays = split(jobs, limits(order.settings.account, order.settings.qos), parallel)
     backlog = _Backlog.new(order)
     done: list[Submission] = []
     for array in arrays:
+        after = [done[array.after].job_id] if array.after is not None else after_live
         try:
-            done.append(_submit_array(order, array, done))
+            done.append(_submit_array(order, array, after))
         except SlurmError as error:
             if not done:
                 backlog.path.unlink()
@@ -64,18 +67,26 @@ def submit(order: Order) -> list[Submission]:
     return done
 
 
-def submit_backlog(sweep: Sweep, busy: set[str]) -> tuple[list[Submission], int]:
+def share_of_parallel(parallel: int | None, live: Live) -> tuple[int | None, list[int]]:
+    """How many of the new jobs may run at once beside those that live, or after which arrays if none may."""
+    if parallel is None:
+        return None, []
+    free = parallel - sum(live.arrays.values())
+    return (free, []) if free > 0 else (parallel, sorted(live.arrays))
+
+
+def submit_backlog(sweep: Sweep, live: Live) -> tuple[list[Submission], int]:
     """What is still to be submitted, as far as there is room now; and for how many cells there was none.
 
-    Call it with the sweep's lock held. `busy` are cells that need no job, or have one.
+    Call it with the sweep's lock held.
     """
     done: list[Submission] = []
     for path in backlog_files(sweep):
         order = _Backlog.read(path, sweep).order
         path.unlink()
-        wanted = [name for name in order.cells if name not in busy]
+        wanted = [name for name in order.cells if name not in live.cells and sweep.status(name) != "completed"]
         if wanted:
-            done += submit(replace(order, cells=wanted))
+            done += submit(replace(order, cells=wanted), live)
     return done, sum(len(_Backlog.read(path, sweep).order.cells) for path in backlog_files(sweep))
 
 
@@ -97,7 +108,7 @@ def script(order: Order, array: Array, name: str, dependency: str | None = None)
     )
 
 
-def _submit_array(order: Order, array: Array, earlier: Sequence[Submission]) -> Submission:
+def _submit_array(order: Order, array: Array, after: Sequence[int | None]) -> Submission:
     """One array. Its folder is written first, so that nothing runs of which there is no trace."""
     submission = Submission(
         name=order.sweep.new_submission_name(),
@@ -107,11 +118,12 @@ def _submit_array(order: Order, array: Array, earlier: Sequence[Submission]) -> 
         working_directory=order.working_directory,
         submitted=now(),
         rerun=order.rerun,
+        throttle=array.throttle,
     )
     folder = order.sweep.submission_folder(submission.name)
     submission.write(folder)
-    after = None if array.after is None else f"afterany:{earlier[array.after].job_id}"
-    submission = submission.with_job_id(script(order, array, submission.name, after).submit())
+    dependency = ":".join(["afterany", *map(str, after)]) if after else None
+    submission = submission.with_job_id(script(order, array, submission.name, dependency).submit())
     submission.write(folder)
     return submission
 
