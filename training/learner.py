@@ -1,53 +1,125 @@
 """Everything that changes while a network learns: one thing to step, to save and to restore."""
 
+import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from .distributed import ALONE, Ranks, from_all
+from .nonfinite import NonFiniteLossError, first_non_finite
 from .optimizer import build_optimizer
 from .precision import autocast
-from .settings import RecipeSettings
+from .settings import RecipeSettings, TrainSettings
+from .synchronized_norm import synchronize_batch_norms
 
 
 class Learner:
-    """A network with its optimiser, gradient scaler (fp16 only) and, if the recipe wants one, moving average."""
+    """A network with its optimiser, gradient scaler (fp16 only) and, if the recipe wants one, moving average.
 
-    def __init__(self, network: nn.Module, recipe: RecipeSettings, *, precision: str, device: torch.device) -> None:
-        self.network = network.to(device)
+    `network` is trained in place. What it is wrapped in (DDP where there are several ranks, torch.compile) shares its
+    parameters and is nobody else's business.
+
+    Raises: ValueError where the network does not offer what the settings ask of it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: RecipeSettings,
+        *,
+        precision: str,
+        device: torch.device,
+        settings: TrainSettings | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        settings = settings or TrainSettings()
+        if settings.gradient_checkpointing:
+            if not hasattr(network, "set_grad_checkpointing"):
+                raise ValueError("task.gradient_checkpointing=true: this network has no blocks to compute again")
+            network.set_grad_checkpointing(True)
+        if recipe.sync_batch_norm and ranks.count > 1:
+            synchronize_batch_norms(network)
+        self.network = network.to(device, memory_format=torch.channels_last)
         self.recipe = recipe
         self.precision = precision
         self.device = device
+        self.ranks = ranks
         self.optimizer = build_optimizer(network, recipe)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.average = None if recipe.ema_decay is None else ModelEmaV3(network, decay=recipe.ema_decay)
+        self.parallel = network if ranks.count == 1 else DistributedDataParallel(network)
+        self.forward = torch.compile(self.parallel) if settings.compile else self.parallel
 
     def step(self, images: Tensor, targets: Tensor, learning_rate: float, label_smoothing: float) -> Tensor:
         """One optimiser step on a batch; returns its mean loss as it was before the step, still on the device.
 
         Targets are labels (B) or class probabilities (B, classes).
+
+        Raises: NonFiniteLossError naming the first tensor that is not finite; nothing has changed then.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("lr_scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.recipe.accumulation
         batch_loss = torch.zeros((), device=self.device)
-        for part_images, part_targets in zip(images.chunk(parts), targets.chunk(parts), strict=True):
-            with autocast(self.device, self.precision):
-                answer = self.network(part_images)
-            loss = mean_loss(answer, part_targets, label_smoothing) / parts
-            self.scaler.scale(loss).backward()
+        for part, (part_images, part_targets) in enumerate(
+            zip(images.chunk(parts), targets.chunk(parts), strict=True), start=1
+        ):
+            with self._gradients_are_kept_here(part < parts):
+                with autocast(self.device, self.precision):
+                    answer = self.forward(part_images)
+                loss = mean_loss(answer, part_targets, label_smoothing) / parts
+                self.scaler.scale(loss).backward()
             batch_loss += loss.detach()
-        if self.recipe.clip_gradient_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_gradient_norm)
+        self.scaler.unscale_(self.optimizer)
+        if not math.isfinite(self._clip_gradient()) and not self._is_overflow(batch_loss):
+            self._refuse(images, batch_loss)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
             self.average.update(self.network)
         return batch_loss
+
+    def _gradients_are_kept_here(self, kept: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, with its last part."""
+        return self.parallel.no_sync() if kept and self.ranks.count > 1 else nullcontext()
+
+    def _clip_gradient(self) -> float:
+        """The gradient's L2 norm before it is clipped: the same on all ranks."""
+        limit = self.recipe.clip_gradient_norm
+        if limit is not None:
+            return nn.utils.clip_grad_norm_(self.network.parameters(), limit).item()
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        return nn.utils.get_total_norm(gradients).item()
+
+    def _is_overflow(self, loss: Tensor) -> bool:
+        """Whether only the scale of fp16 was too large: the scaler skips this step and lowers it."""
+        return (
+            self.scaler.is_enabled()
+            and self.scaler.get_scale() > 1
+            and all(from_all(math.isfinite(loss.item()), self.ranks))
+        )
+
+    def _refuse(self, images: Tensor, loss: Tensor) -> None:
+        culprits = from_all(first_non_finite(self.network, images), self.ranks)
+        culprit = next((name for name in culprits if name is not None), "not to be found a second time")
+        what = "the gradient is not finite" if math.isfinite(loss.item()) else f"the training loss became {loss.item()}"
+        raise NonFiniteLossError(f"{what} (the first tensor that is not finite is {culprit})")
+
+    def share_statistics(self) -> None:
+        """Before validation, every rank takes over the first one's buffers: without sync_batch_norm each has its own.
+
+        Training does not notice: DDP does the same before each step.
+        """
+        if self.ranks.count > 1:
+            averaged = [] if self.average is None else list(self.average.module.buffers())
+            for buffer in [*self.network.buffers(), *averaged]:
+                torch.distributed.broadcast(buffer, src=0)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -112,21 +112,38 @@ class RecipeSettings:
 
 @dataclass
 class TrainSettings:
-    """Task `train`: its data and its recipe are groups of their own.
+    """Task `train`: how the work is done. What is learned is decided by data and recipe, groups of their own.
 
     Attributes:
+        compile: run the network through torch.compile.
+        gradient_checkpointing: keep only the input of each block for backward, for less memory and more time.
+        checkpoint_epochs: a checkpoint after each so many epochs (and after the last).
+        checkpoint_minutes: a checkpoint in the middle of an epoch when the last one is older; None: none there.
+        kept_checkpoints: how many of the newest are kept, in case the last one is damaged.
         dry_run: only say what would be done: parameter groups, learning rates, memory, time.
         dry_run_images: images in the step that a dry run measures; None: 8, on a GPU all that share a forward pass.
     """
 
     name: str = "train"
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    checkpoint_epochs: int = 1
+    checkpoint_minutes: float | None = 5.0
+    kept_checkpoints: int = 2
     dry_run: bool = False
     dry_run_images: int | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key, its value and the rule."""
-        if self.dry_run_images is not None and self.dry_run_images < 2:
-            raise ValueError(f"task.dry_run_images={self.dry_run_images}: must be null or at least 2")
+        minutes, images = self.checkpoint_minutes, self.dry_run_images
+        for key, holds, rule in (
+            ("checkpoint_epochs", self.checkpoint_epochs >= 1, "must be at least 1"),
+            ("checkpoint_minutes", minutes is None or minutes > 0, "must be null or positive"),
+            ("kept_checkpoints", self.kept_checkpoints >= 1, "must be at least 1"),
+            ("dry_run_images", images is None or images >= 2, "must be null or at least 2"),
+        ):
+            if not holds:
+                raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
 
 
 @dataclass
