@@ -32,6 +32,9 @@ def identity(config: Mapping[str, Any]) -> str:
     task = config["task"]["name"]
     keys = (*NETWORK_KEYS, "task", *RESULT_KEYS[task])
     defining = {key: config.get(key) for key in keys}
+    if task == "train":
+        # The task's other keys say how the work is done, not what is learned.
+        defining["task"] = {"name": task}
     # The data set decides the size of the images and of the classifier for every task.
     defining["images"] = {key: config["data"][key] for key in ("resolution", "num_classes")}
     if "data" in RESULT_KEYS[task]:

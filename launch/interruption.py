@@ -52,9 +52,9 @@ class Interruption:
 
     def error(self) -> BaseException:
         """What ends the program when the task has put its things in order."""
-        if self.signal is None or self.signal is signal.SIGINT:
+        if self.signal is signal.SIGINT:
             return KeyboardInterrupt()
-        return Preempted(self.signal.name)
+        return Preempted("another rank was asked to stop" if self.signal is None else self.signal.name)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         again, self.signal = self.signal, signal.Signals(number)

@@ -12,8 +12,8 @@ from analysis.speed import measure as measure_speed
 from architectures import build_network
 from mixers import load_mixer_module
 from training.evaluate import evaluate
-from training.settings import DataSettings, RecipeSettings
-from training.train import train
+from training.settings import DataSettings, RecipeSettings, TrainSettings
+from training.train import Interrupted, train
 
 from .candidates import candidates, is_mixer_alone, own_resolution
 from .cell import Cell, has_its_own
@@ -72,17 +72,25 @@ def _train(cell: Cell, supervision: Supervision) -> Parts:
     network = build_network(spec)
     if config["weights"]:
         load(network, spec, config["weights"], fine_tuning=True, show_progress=supervision.show_progress)
-    results = train(
-        network,
-        data,
-        recipe,
-        directory=cell.directory,
-        seed=config["seed"],
-        precision=config["precision"],
-        device=device_of(config),
-        on_epoch=supervision.on_epoch,
-        show_progress=supervision.show_progress,
-    )
+    try:
+        with supervision.interruption.polled():
+            results = train(
+                network,
+                data,
+                recipe,
+                directory=cell.directory,
+                seed=config["seed"],
+                precision=config["precision"],
+                device=device_of(config),
+                settings=TrainSettings(**config["task"]),
+                ranks=supervision.ranks,
+                on_epoch=supervision.on_epoch,
+                on_progress=supervision.on_progress,
+                stop_asked=supervision.interruption.asked,
+                show_progress=supervision.show_progress,
+            )
+    except Interrupted as stop:
+        raise supervision.interruption.error() from stop
     return {"results": _totals(describe(spec)) | results}
 
 

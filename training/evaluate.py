@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from .augmentation import Normalize
 from .data import Batches, check_data, validation_batches
 from .data.images import NO_LABEL
+from .distributed import ALONE, Ranks, from_all
+from .nonfinite import NonFiniteLossError
 from .precision import autocast, check_precision
 from .progress import Progress
 from .settings import DataSettings
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss became NaN or infinite."""
 
 
 def evaluate(
@@ -57,8 +55,9 @@ def validate(
     normalize: Normalize,
     precision: str,
     on_batch: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Scores over one pass of `batches`; the network is left in evaluation mode."""
+    """Scores over one pass of `batches`, of all ranks together; the network is left in evaluation mode."""
     network.eval()
     totals = torch.zeros(4, dtype=torch.float64)
     for pixels, labels in batches.epoch(0):
@@ -66,6 +65,8 @@ def validate(
             logits = network(normalize(pixels))
         totals = totals.to(pixels.device) + _sums(logits.float(), labels)
         on_batch()
+    if ranks.count > 1:
+        torch.distributed.all_reduce(totals)
     loss, top1, top5, count = totals.tolist()
     if not math.isfinite(loss):
         raise NonFiniteLossError(f"the validation loss is {loss / count}: the network's answers are not finite")
@@ -74,7 +75,7 @@ def validate(
         "top1_percent": 100 * top1 / count,
         "top5_percent": 100 * top5 / count,
         "validation_images": int(count),
-        "corrupt_validation_images": len(batches.findings.corrupt),
+        "corrupt_validation_images": sum(from_all(len(batches.findings.corrupt), ranks)),
     }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .distributed import ALONE, Ranks, from_all
-from .nonfinite import NonFiniteLossError, first_non_finite
+from .nonfinite import REMEDY, NonFiniteLossError, first_non_finite
 from .optimizer import build_optimizer
 from .precision import autocast
 from .settings import RecipeSettings, TrainSettings
@@ -55,12 +55,14 @@ class Learner:
         self.parallel = network if ranks.count == 1 else DistributedDataParallel(network)
         self.forward = torch.compile(self.parallel) if settings.compile else self.parallel
 
-    def step(self, images: Tensor, targets: Tensor, learning_rate: float, label_smoothing: float) -> Tensor:
+    def step(
+        self, images: Tensor, targets: Tensor, learning_rate: float, label_smoothing: float, place: str = "this step"
+    ) -> Tensor:
         """One optimiser step on a batch; returns its mean loss as it was before the step, still on the device.
 
         Targets are labels (B) or class probabilities (B, classes).
 
-        Raises: NonFiniteLossError naming the first tensor that is not finite; nothing has changed then.
+        Raises: NonFiniteLossError naming `place` and the first tensor that is not finite; no weight has changed then.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group.get("lr_scale", 1.0)
@@ -77,8 +79,12 @@ class Learner:
                 self.scaler.scale(loss).backward()
             batch_loss += loss.detach()
         self.scaler.unscale_(self.optimizer)
-        if not math.isfinite(self._clip_gradient()) and not self._is_overflow(batch_loss):
-            self._refuse(images, batch_loss)
+        parameters = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        if not math.isfinite(norm.item()) and not self._is_overflow(batch_loss):  # the same on all ranks
+            self._refuse(images, batch_loss, place)
+        if self.recipe.clip_gradient_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_gradient_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -89,14 +95,6 @@ class Learner:
         """Ranks exchange gradients once a step, with its last part."""
         return self.parallel.no_sync() if kept and self.ranks.count > 1 else nullcontext()
 
-    def _clip_gradient(self) -> float:
-        """The gradient's L2 norm before it is clipped: the same on all ranks."""
-        limit = self.recipe.clip_gradient_norm
-        if limit is not None:
-            return nn.utils.clip_grad_norm_(self.network.parameters(), limit).item()
-        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-        return nn.utils.get_total_norm(gradients).item()
-
     def _is_overflow(self, loss: Tensor) -> bool:
         """Whether only the scale of fp16 was too large: the scaler skips this step and lowers it."""
         return (
@@ -105,11 +103,14 @@ class Learner:
             and all(from_all(math.isfinite(loss.item()), self.ranks))
         )
 
-    def _refuse(self, images: Tensor, loss: Tensor) -> None:
-        culprits = from_all(first_non_finite(self.network, images), self.ranks)
-        culprit = next((name for name in culprits if name is not None), "not to be found a second time")
-        what = "the gradient is not finite" if math.isfinite(loss.item()) else f"the training loss became {loss.item()}"
-        raise NonFiniteLossError(f"{what} (the first tensor that is not finite is {culprit})")
+    def _refuse(self, images: Tensor, loss: Tensor, place: str) -> None:
+        with autocast(self.device, self.precision):
+            culprits = from_all(first_non_finite(self.network, images), self.ranks)
+        culprit = next((name for name in culprits if name is not None), "none in a second look")
+        what = (
+            "the gradient became infinite" if math.isfinite(loss.item()) else f"the training loss became {loss.item()}"
+        )
+        raise NonFiniteLossError(f"{what} at {place}: the first tensor that is not finite is {culprit}; {REMEDY}")
 
     def share_statistics(self) -> None:
         """Before validation, every rank takes over the first one's buffers: without sync_batch_norm each has its own.

@@ -1,5 +1,7 @@
 """Refuses an impossible recipe before anything is built."""
 
+from dataclasses import replace
+
 import torch
 from timm.data import rand_augment_transform
 from timm.optim import list_optimizers
@@ -58,7 +60,7 @@ def check_recipe(recipe: RecipeSettings) -> None:
             f"recipe.random_augment={recipe.random_augment!r}: not timm's notation, e.g. rand-m9-mstd0.5-inc1"
         ) from error
     try:
-        build_optimizer(torch.nn.Linear(1, 1), recipe)
+        build_optimizer(torch.nn.Linear(1, 1), replace(recipe, layer_decay=None))
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe.optimizer_options={recipe.optimizer_options}: {error}") from error
 

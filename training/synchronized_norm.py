@@ -1,24 +1,41 @@
 """Batch norms whose statistics are those of a step's images on all ranks.
 
-torch's SyncBatchNorm knows GPUs and the channel axis 1 only; here it works on the CPU too, and for the batch norm of
-`B, H, W, C` maps. Parameters and buffers keep their names.
+torch's SyncBatchNorm knows GPUs and the channel axis 1 only; here its kernels are used on GPUs, the CPU has its own
+arithmetic, and the batch norm of `B, H, W, C` maps is covered. Parameters and buffers keep their names.
 """
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from architectures.channels_last import ChannelsLastBatchNorm2d, channels_first, channels_last
 
 
-class SynchronizedBatchNorm(nn.SyncBatchNorm):
+class SynchronizedBatchNorm(_BatchNorm):
     """Over axis 1. All ranks have equally many images."""
 
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.ndim < 2:
+            raise ValueError(f"a batch norm needs at least two axes, not {x.ndim}")
+
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda or not self.training or dist.get_world_size() == 1:
+        if not self.training or not dist.is_initialized():
             return super().forward(x)
         self.num_batches_tracked.add_(1)
+        if x.is_cuda:
+            return FusedSyncBatchNorm.apply(
+                x,
+                self.weight,
+                self.bias,
+                self.running_mean,
+                self.running_var,
+                self.eps,
+                self.momentum,
+                dist.group.WORLD,
+                dist.get_world_size(),
+            )
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
         wide = x.float()

@@ -1,32 +1,38 @@
-"""The training loop: network, data and recipe in; checkpoints, `metrics.jsonl` and scores out."""
+"""The training loop: network, data and recipe in; checkpoints, metrics and scores out.
 
-import dataclasses
-import json
-import math
+Nothing that is drawn depends on what was drawn before (see `training.seeds`), so a run is where its step number says it
+is: a checkpoint, made after any step, is that number, what was learned, and the sums of the epoch so far.
+"""
+
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .augmentation import TrainingAugmentation
-from .checkpoint import newest_state, save_state, save_weights, write_whole
+from .checkpoint import remove_unfinished
 from .data import Batches, check_data, count_classes, training_batches, validation_batches
-from .evaluate import NonFiniteLossError, validate
+from .distributed import ALONE, Ranks
+from .evaluate import validate
 from .learner import Learner
 from .precision import check_precision
 from .progress import Progress
+from .readings import Readings
 from .recipe import check_recipe
+from .run import Row, Run, summarize
 from .schedule import SCHEDULES
 from .seeds import STEP, seed_global_generators
-from .settings import DataSettings, RecipeSettings
+from .settings import DataSettings, RecipeSettings, TrainSettings
 
-STEPS_BETWEEN_READINGS = 20
-"""Reading a loss makes the CPU wait for the GPU, so it is done for several steps at once."""
 
-Row = dict[str, float]
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """Asked to stop; a checkpoint was made after the last step."""
+
+
+class DataWorkerError(RuntimeError):
+    """A process that reads images died."""
 
 
 def train(
@@ -38,18 +44,25 @@ def train(
     seed: int,
     precision: str,
     device: str,
-    on_epoch: Callable[[Row], None] | None = None,
+    settings: TrainSettings | None = None,
+    ranks: Ranks = ALONE,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+    on_progress: Callable[[Mapping[str, float]], None] = lambda progress: None,
+    stop_asked: Callable[[], bool] = lambda: False,
     show_progress: bool = True,
 ) -> dict[str, float]:
     """Trains `network` in place, on `device`, and validates it after each epoch.
 
-    Writes `metrics.jsonl` (a line per epoch) and `checkpoints/` under `directory`. If these hold a run with the same
-    settings, it is continued after its last finished epoch; on the CPU the outcome is the same as without interruption.
-    A network that answers with a tuple in training mode learns from the mean of its members' losses.
+    Writes `metrics.jsonl` (what was learned, a line per epoch), `timings.jsonl` (how long it took) and `checkpoints/`
+    under `directory`. If these hold a run with the same settings, it is continued after its last checkpoint; on the CPU
+    the outcome is the same as without interruption. A network that answers with a tuple in training mode learns from
+    the mean of its members' losses. Of several ranks, only the first writes.
 
     Args:
         precision: `fp32`, `bf16` or `fp16`; the latter two by autocast.
-        on_epoch: called with each new line of `metrics.jsonl`.
+        on_epoch: called with each new line of `metrics.jsonl`, joined with that of `timings.jsonl`.
+        on_progress: called about once a second with `epoch`, `epochs`, `step`, `steps` (of all), `images_per_second`.
+        stop_asked: polled about once a second; true ends the run with a checkpoint.
 
     Returns:
         The last epoch's `top1_percent`, `top5_percent`, `train_loss` and `validation_loss` (with a moving average of
@@ -58,167 +71,82 @@ def train(
 
     Raises:
         ValueError, OSError: settings or files that cannot work, or another run's checkpoints in `directory`.
-        NonFiniteLossError: the loss became NaN or infinite; the checkpoints of the epochs before remain.
+        Interrupted: `stop_asked` said so.
+        NonFiniteLossError: a loss or gradient became NaN or infinite; the checkpoints before remain.
+        DataWorkerError: a process that reads images died; likewise.
     """
+    settings = settings or TrainSettings()
     check_precision(precision)
     check_recipe(recipe)
     check_data(data)
     place = torch.device(device)
-    batches = training_batches(data, recipe, seed=seed, device=place)
-    validation = validation_batches(data, batch_size=recipe.batch_size // recipe.accumulation, device=place)
+    batches = training_batches(data, recipe, seed=seed, device=place, ranks=ranks)
+    part = recipe.batch_size // (recipe.accumulation * ranks.count)
+    validation = validation_batches(data, batch_size=part, device=place, ranks=ranks)
     augment = TrainingAugmentation(data, recipe, count_classes(data), place)
-    learner = Learner(network, recipe, precision=precision, device=place)
+    learner = Learner(network, recipe, precision=precision, device=place, settings=settings, ranks=ranks)
+    run = Run(directory, learner, batches, data, recipe, settings, seed=seed, precision=precision)
+    if ranks.first:
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(run.checkpoints)
+    run.restore()
 
-    checkpoints = Path(directory) / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    settings = defining_settings(data, recipe, seed, precision)
-    history = restore(learner, checkpoints, settings)
-    write_metrics(Path(directory) / "metrics.jsonl", history)
-
-    with Progress(f"train on {data.name}", show_progress) as progress:
-        progress.begin(recipe.epochs * len(batches), done=len(history) * len(batches))
-        for epoch in range(len(history), recipe.epochs):
-            row = train_epoch(learner, batches, augment, epoch, seed, progress)
-            row |= validate_epoch(learner, validation, augment)
-            history.append(row)
-            save_epoch(learner, checkpoints, settings, history)
-            write_metrics(Path(directory) / "metrics.jsonl", history)
-            progress.report(recipe.epochs, row)
-            if on_epoch is not None:
+    with Progress(f"train on {data.name}", show_progress and ranks.first) as progress:
+        progress.begin(recipe.epochs * len(batches), done=run.step)
+        try:
+            while run.epoch < recipe.epochs:
+                readings = Readings(run, progress, on_progress, stop_asked)
+                train_epoch(run, batches, augment, readings)
+                start = time.perf_counter()
+                scores = validate_epoch(run, validation, augment, readings)
+                row = run.finish_epoch(scores, validation_seconds=time.perf_counter() - start)
+                progress.report(recipe.epochs, row)
                 on_epoch(row)
-    return summarize(history)
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise DataWorkerError(
+                    f"a process that reads images died, often for lack of memory: lower data.workers={data.workers}, "
+                    f"then the same command continues ({error})"
+                ) from error
+            raise
+    return summarize(run)
 
 
-def train_epoch(
-    learner: Learner, batches: Batches, augment: TrainingAugmentation, epoch: int, seed: int, progress: Progress
-) -> Row:
-    """All steps of an epoch (counted from 0)."""
+def train_epoch(run: Run, batches: Batches, augment: TrainingAugmentation, readings: Readings) -> None:
+    """The steps of the current epoch that are still to be made."""
+    learner, recipe = run.learner, run.recipe
     learner.network.train()
-    recipe = learner.recipe
     schedule = SCHEDULES[recipe.schedule]
-    unread: list[Tensor] = []
-    losses: list[float] = []
-    waiting = 0.0
-    start = time.perf_counter()
-    stream = batches.epoch(epoch)
-    for index in range(len(batches)):
+    stream = batches.epoch(run.epoch, run.batch)
+    while run.batch < run.steps_per_epoch:
         asked = time.perf_counter()
         pixels, labels = next(stream)
-        waiting += time.perf_counter() - asked
+        readings.waited(time.perf_counter() - asked)
 
-        step = epoch * len(batches) + index
-        seed_global_generators(seed, STEP, step)
+        seed_global_generators(run.seed, STEP, run.step, learner.ranks.rank)
         images, targets = augment(pixels, labels)
-        learning_rate = schedule(step, recipe, len(batches))
-        unread.append(learner.step(images, targets, learning_rate, augment.label_smoothing))
-
-        news = None
-        if len(unread) == STEPS_BETWEEN_READINGS or index + 1 == len(batches):
-            losses += torch.stack(unread).tolist()
-            unread.clear()
-            refuse_non_finite(losses, epoch, len(batches))
-            speed = len(losses) * recipe.batch_size / (time.perf_counter() - start)
-            news = f"epoch {epoch + 1}/{recipe.epochs}  loss {losses[-1]:.3f}  {speed:.0f} images/s"
-        progress.advance(news)
-    seconds = time.perf_counter() - start
-    return {
-        "epoch": epoch + 1,
-        "train_loss": sum(losses) / len(losses),
-        "learning_rate": learning_rate,
-        "train_seconds": seconds,
-        "train_images": len(losses) * recipe.batch_size,
-        "images_per_second": len(losses) * recipe.batch_size / seconds,
-        "data_wait_percent": 100 * waiting / seconds,
-        "corrupt_images": len(batches.findings.corrupt),
-    }
+        learning_rate = schedule(run.step, recipe, run.steps_per_epoch)
+        loss = learner.step(images, targets, learning_rate, augment.label_smoothing, run.place)
+        run.batch += 1
+        if readings.made_step(loss):
+            run.save_state()
+        if readings.stop:
+            raise Interrupted(f"stopped before {run.place}")
 
 
-def validate_epoch(learner: Learner, validation: Batches, augment: TrainingAugmentation) -> Row:
+def validate_epoch(run: Run, validation: Batches, augment: TrainingAugmentation, readings: Readings) -> Row:
     """Scores of the weights and, under names that begin with `ema_`, of their moving average."""
-    start = time.perf_counter()
-    scores = validate(learner.network, validation, augment.normalize, learner.precision)
+    learner = run.learner
+
+    def look_up() -> None:
+        if readings.validated_batch():
+            run.save_state()
+            raise Interrupted(f"stopped in the validation of epoch {run.epoch + 1}")
+
+    learner.share_statistics()
+    scores = validate(learner.network, validation, augment.normalize, learner.precision, look_up, learner.ranks)
     if learner.average is not None:
-        averaged = validate(learner.average.module, validation, augment.normalize, learner.precision)
+        average = learner.average.module
+        averaged = validate(average, validation, augment.normalize, learner.precision, look_up, learner.ranks)
         scores |= {f"ema_{name}": value for name, value in averaged.items() if not name.endswith("_images")}
-    return scores | {"validation_seconds": time.perf_counter() - start}
-
-
-def refuse_non_finite(losses: list[float], epoch: int, steps_per_epoch: int) -> None:
-    """Raises NonFiniteLossError naming the first step of the epoch whose loss is NaN or infinite."""
-    for index, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            step = epoch * steps_per_epoch + index
-            raise NonFiniteLossError(
-                f"the training loss became {loss} at step {step} (epoch {epoch + 1}, step {index + 1} of "
-                f"{steps_per_epoch}); lower recipe.learning_rate, or set recipe.clip_gradient_norm or precision=fp32"
-            )
-
-
-def save_epoch(learner: Learner, checkpoints: Path, settings: dict[str, Any], history: list[Row]) -> None:
-    """The state comes last: it makes the epoch final."""
-    save_weights(learner.network, checkpoints / "last.safetensors")
-    if learner.average is not None:
-        save_weights(learner.average.module, checkpoints / "last_ema.safetensors")
-    if best_row(history) is history[-1]:
-        save_weights(learner.network, checkpoints / "best.safetensors")
-    save_state(checkpoints, len(history), {"settings": settings, "history": history, "learner": learner.state_dict()})
-
-
-def restore(learner: Learner, checkpoints: Path, settings: dict[str, Any]) -> list[Row]:
-    """Brings `learner` to the last finished epoch; returns the rows of the epochs so far, none for a new run.
-
-    Raises:
-        ValueError: the state belongs to a run with other settings, the first of which is named, or another network.
-    """
-    state = newest_state(checkpoints, learner.device)
-    if state is None:
-        return []
-    remedy = "use another directory, or remove this one to start again"
-    for key, value in settings.items():
-        if state["settings"].get(key) != value:
-            raise ValueError(
-                f"{checkpoints} holds a run with {key}={state['settings'].get(key)}, not {value}: {remedy}"
-            )
-    try:
-        learner.load_state_dict(state["learner"])
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{checkpoints} holds a run of another network ({error}): {remedy}") from error
-    return state["history"]
-
-
-def defining_settings(data: DataSettings, recipe: RecipeSettings, seed: int, precision: str) -> dict[str, Any]:
-    """What a run's continuation must have in common with it: all but where the files lie and who reads them."""
-    flat: dict[str, Any] = {"seed": seed, "precision": precision}
-    for group, fields in (("data", dataclasses.asdict(data)), ("recipe", dataclasses.asdict(recipe))):
-        for key, value in fields.items():
-            if (group, key) not in {("data", "root"), ("data", "workers")}:
-                flat[f"{group}.{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
-def write_metrics(path: Path, history: list[Row]) -> None:
-    """One JSON object a line, one line an epoch."""
-    write_whole(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in history).encode())
-
-
-def best_row(history: list[Row]) -> Row:
-    """The first of those with the highest top-1 accuracy."""
-    return max(history, key=lambda row: row["top1_percent"])
-
-
-def summarize(history: list[Row]) -> dict[str, float]:
-    """What `train` returns, from the rows of all epochs."""
-    last, best = history[-1], best_row(history)
-    scores = {
-        name: value
-        for name, value in last.items()
-        if name.endswith(("top1_percent", "top5_percent", "train_loss", "validation_loss"))
-    }
-    seconds = sum(row["train_seconds"] for row in history)
-    return scores | {
-        "best_top1_percent": best["top1_percent"],
-        "best_epoch": best["epoch"],
-        "epochs": last["epoch"],
-        "train_seconds": seconds,
-        "train_images_per_second": sum(row["train_images"] for row in history) / seconds,
-    }
+    return scores

@@ -6,6 +6,7 @@ takes every n-th image of a batch; together they have what one process would.
 
 import itertools
 import random
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -122,6 +123,12 @@ class EpochSampler(Sampler[Draw]):
         return zip(itertools.repeat(self.epoch), indices.tolist(), repetitions.tolist())
 
 
+def leave_signals_to_the_parent(worker: int) -> None:
+    """A cluster sends its signals to all processes; the parent needs its workers until it has put things in order."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class FileBatches:
     """Training batches (with a recipe: augmented, shuffled) or validation batches."""
 
@@ -154,6 +161,7 @@ class FileBatches:
             num_workers=data.workers,
             persistent_workers=data.workers > 0,
             collate_fn=collate,
+            worker_init_fn=leave_signals_to_the_parent,
             pin_memory=device.type == "cuda",
         )
 
