@@ -201,13 +201,19 @@ class Cluster:
     def _start_accounting(self, ports: Ports) -> None:
         data, user = self.base / "database", getpass.getuser()
         self.run(
-            *("mariadb-install-db", "--no-defaults", f"--user={user}", f"--datadir={data}"),
+            *(
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--user={user}",
+                f"--datadir={data}",
+                f"--tmpdir={self.base}/run",
+            ),
             *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
             seconds=120,
         )
         self._start_daemon(
             "mariadbd",
-            *("mariadbd", "--no-defaults", f"--user={user}", f"--datadir={data}"),
+            *("mariadbd", "--no-defaults", *own),
             *("--bind-address=127.0.0.1", f"--port={ports.database}", f"--socket={self.base}/run/mariadbd.socket"),
             *(f"--pid-file={self.base}/run/mariadbd.pid", f"--init-file={self.base}/database-init.sql"),
             # Small and fast: nothing in it outlives the tests. slurmdbd asks for the last two to be at least this.

@@ -1,5 +1,6 @@
 """Fixtures: one cluster with accounting for all tests of a session, others for the tests that ask for them."""
 
+import itertools
 import json
 import os
 import tempfile
@@ -12,9 +13,11 @@ import pytest
 from .cluster import Cluster, missing_programs
 from .configuration import Features, Hardware
 from .processes import Process
+from .sweeps import TrialSweep, write_images
 
 # A socket's path has about a hundred characters at most, so this is short, and the same in every session.
 CLUSTERS = Path(tempfile.gettempdir()) / f"stmbench-slurm-{os.geteuid()}"
+_NUMBERS = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items):
@@ -74,3 +77,23 @@ def cluster_of_small_arrays() -> Iterator[Cluster]:
     """A job array's largest index is 4 here, and there is no accounting."""
     with running_cluster("small-arrays", features=Features(False, options={"MaxArraySize": "5"})) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    write_images(root)
+    return root
+
+
+@pytest.fixture
+def sweep(cluster, images, tmp_path) -> TrialSweep:
+    """A sweep yet to be submitted, with a name that no other test's jobs have."""
+    return TrialSweep(cluster, tmp_path, images, name=f"trial{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def memory_cgroup() -> None:
+    """Whether this machine can limit a job's memory."""
+    if os.geteuid() != 0 or not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
+        pytest.skip("memory limits need root and version 1 of the memory cgroup")
