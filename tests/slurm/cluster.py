@@ -199,15 +199,9 @@ class Cluster:
         self.wait_for("munged", (self.base / "run" / "munge.socket").is_socket, seconds=10)
 
     def _start_accounting(self, ports: Ports) -> None:
-        data, user = self.base / "database", getpass.getuser()
+        own = (f"--user={getpass.getuser()}", f"--datadir={self.base}/database", f"--tmpdir={self.base}/run")
         self.run(
-            *(
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--user={user}",
-                f"--datadir={data}",
-                f"--tmpdir={self.base}/run",
-            ),
+            *("mariadb-install-db", "--no-defaults", *own),
             *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
             seconds=120,
         )
