@@ -106,11 +106,14 @@ def requeue(settings: SlurmSettings, restarts: int, exclude: Sequence[str]) -> i
         if restarts >= settings.max_requeues:
             log.error("interrupted %d times, as often as platform.max_requeues allows", restarts + 1)
             return 1
+        # Slurm answers with SIGTERM to all processes of the job: not for the commands that tell it what to do.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         call("scontrol", "requeue", job)
         log.info("requeued")
         if exclude:
-            call("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(exclude)}")
-            log.info("without %s", ", ".join(exclude))
+            nodes = ",".join([*filter(None, [settings.exclude]), *exclude])
+            call("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")
+            log.info("without %s", nodes)
     except SlurmError as error:
         log.error("not requeued: %s; `python -m launch resume` continues", error)
         return 1
