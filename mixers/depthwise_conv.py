@@ -12,6 +12,7 @@ Cost: H W (k^2 C + 2 C^2), the second term only with projection.
 from torch import Tensor, nn
 
 from .contract import Mixer, neighbourhood, require
+from .kernels.depthwise import DepthwiseConv2d
 from .kernels.linear import Linear
 from .registry import register
 
@@ -31,12 +32,11 @@ class DepthwiseConv(Mixer):
         self.kernel_size = kernel_size
         self.projection = projection
         self.input_proj = Linear(dim, dim) if projection else nn.Identity()
-        self.dwconv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        self.dwconv = DepthwiseConv2d(dim, kernel_size)
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input_proj(x).permute(0, 3, 1, 2)  # a view: B, C, H, W in channels_last memory
-        return self.output_proj(self.dwconv(x).permute(0, 2, 3, 1))
+        return self.output_proj(self.dwconv(self.input_proj(x)))
 
     def macs(self, resolution: tuple[int, int]) -> int:
         per_pixel = self.kernel_size**2 * self.dim + 2 * self.dim**2 * self.projection

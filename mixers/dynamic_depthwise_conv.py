@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, require
+from .kernels.depthwise import depthwise_conv
 from .kernels.linear import Linear
 from .registry import register
 
@@ -52,14 +53,10 @@ class DynamicDepthwiseConv(Mixer):
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, rows, columns, dim = x.shape
         x = self.input_proj(x)
         hidden = F.relu(self.bn(self.conv1(x.mean((1, 2)))))
-        kernels = self.conv2(hidden).reshape(batch * dim, 1, self.kernel_size, self.kernel_size)
-        # Each image has kernels of its own, so the whole batch is one convolution with B * C groups.
-        x = x.permute(0, 3, 1, 2).reshape(1, batch * dim, rows, columns)
-        x = F.conv2d(x, kernels, self.bias.repeat(batch), padding=self.kernel_size // 2, groups=batch * dim)
-        return self.output_proj(x.reshape(batch, dim, rows, columns).permute(0, 2, 3, 1))
+        kernels = self.conv2(hidden).unflatten(-1, (self.dim, self.kernel_size, self.kernel_size))
+        return self.output_proj(depthwise_conv(x, kernels, self.bias))
 
     def macs(self, resolution: tuple[int, int]) -> int:
         taps = self.kernel_size**2

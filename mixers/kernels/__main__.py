@@ -7,6 +7,7 @@ from pathlib import Path
 from .compiler import MissingImplementationError, compiled_for_cpu
 from .dcnv3 import cpp_kernels as dcnv3_cpp
 from .dcnv3 import cuda_kernels
+from .depthwise import cpp_kernels as depthwise_cpp
 from .local_attention import cpp_kernels as local_attention_cpp
 
 
@@ -20,3 +21,4 @@ def report(name: str, build: Callable[[], Path]) -> None:
 report("dcnv3 cpp", partial(compiled_for_cpu, dcnv3_cpp.SOURCE))
 report("dcnv3 cuda", cuda_kernels.build)
 report("local attention cpp", partial(compiled_for_cpu, local_attention_cpp.SOURCE))
+report("depthwise cpp", partial(compiled_for_cpu, depthwise_cpp.SOURCE))

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # The oldest version of PyTorch whose stable ABI the kernels need: a library works in it and in every later one.
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
+_HEADERS = Path(__file__).parent
 _LIBRARIES = ("-ltorch", "-ltorch_cpu")
 # Not -ffast-math: numbers that are none have to compare as such.
 _CPP_OPTIONS = (
@@ -56,6 +57,7 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
         *command,
         STABLE_ABI,
         f"-I{torch_folder / 'include'}",
+        f"-I{_HEADERS}",
         str(source),
         f"-L{torch_folder / 'lib'}",
         *_LIBRARIES,
@@ -106,7 +108,7 @@ def cache_folder() -> Path:
 
 
 def _key(source: Path, command: Sequence[str]) -> str:
-    content = source.read_bytes()
+    content = b"".join(path.read_bytes() for path in (source, *sorted(_HEADERS.rglob("*.h"))))
     parts = (*command, compiler_version(command[0]), torch.__version__, processor())
     return hashlib.sha256("\0".join(parts).encode() + content).hexdigest()[:20]
 

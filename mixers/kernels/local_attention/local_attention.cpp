@@ -19,6 +19,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "vectors.h"
+
 namespace {
 
 using torch::headeronly::BFloat16;
@@ -29,35 +31,8 @@ using torch::stable::Tensor;
 template <class T>
 using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-#if defined(__AVX512F__)
-constexpr int vector_bytes = 64, tile_rows = 6, tile_vectors = 4;  // 24 sums in 32 registers
-#else
-constexpr int vector_bytes = 32, tile_rows = 4, tile_vectors = 3;  // 12 sums in 16 registers
-#endif
-
-// GCC and Clang make SIMD instructions of it.
-template <class A>
-struct VectorOf {
-  typedef A type __attribute__((vector_size(vector_bytes), aligned(alignof(A)), may_alias));
-};
-template <class A>
-using Vector = typename VectorOf<A>::type;
-template <class A>
-constexpr int lanes = vector_bytes / sizeof(A);
-
-// The next multiple of a vector's lanes.
-template <class A>
-int64_t padded(int64_t count) {
-  return (count + lanes<A> - 1) / lanes<A> * lanes<A>;
-}
-template <class A>
-Vector<A>& vector_at(A* place) {
-  return *reinterpret_cast<Vector<A>*>(place);
-}
-template <class A>
-const Vector<A>& vector_at(const A* place) {
-  return *reinterpret_cast<const Vector<A>*>(place);
-}
+// Of a product that is held in registers: 24 of 32, or 12 of 16.
+constexpr int tile_rows = vector_registers == 32 ? 6 : 4, tile_vectors = vector_registers == 32 ? 4 : 3;
 
 // exp of numbers that are not positive: 2^n e^r with |r| <= ln(2) / 2, and e^r by its Taylor series.
 template <class A>
