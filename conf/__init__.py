@@ -4,7 +4,15 @@
 """
 
 from .cells import to_cell
+from .compose import SweepComposer
 from .errors import ConfigurationError
 from .groups import OVERVIEW_TASKS, register_groups, register_overview_groups
 
-__all__ = ["OVERVIEW_TASKS", "ConfigurationError", "register_groups", "register_overview_groups", "to_cell"]
+__all__ = [
+    "OVERVIEW_TASKS",
+    "ConfigurationError",
+    "SweepComposer",
+    "register_groups",
+    "register_overview_groups",
+    "to_cell",
+]

@@ -17,6 +17,8 @@ from .subject import check_subject
 # Which parts of a data set a task reads.
 DATA_OF_TASK = {"complexity": (), "speed": (), "train": ("train", "validation"), "evaluate": ("validation",)}
 
+_NETWORKS_THAT_BUILD: set[str] = set()
+
 
 def to_cell(config: DictConfig) -> Cell:
     """The plain cell of a composed configuration (without its `hydra` node).
@@ -129,8 +131,12 @@ def _check_that_it_builds(config: Mapping[str, Any]) -> None:
         from launch.candidates import check_candidates
 
         check_candidates(config)
-    else:
-        check_network(network_spec(config))
+        return
+    spec = network_spec(config)
+    # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
+    if repr(spec) not in _NETWORKS_THAT_BUILD:
+        check_network(spec)
+        _NETWORKS_THAT_BUILD.add(repr(spec))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -8,10 +8,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from conf import ConfigurationError, to_cell
+from conf import ConfigurationError, SweepComposer, to_cell
 from launch import Cell, LaunchError, Outcome, dispatch
+
+# What they sweep over is known before anything has run.
+SWEEPERS_WITHOUT_RESULTS = (
+    "hydra_plugins.stmbench_sweeper.StmbenchSweeper",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+)
 
 
 class CellsFailed(CompactHydraException):
@@ -26,13 +32,11 @@ class StmbenchLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        composer = SweepComposer(self.hydra_context.config_loader, self.config)
         cells = []
         for overrides in job_overrides:
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(config):
-                config.pop("hydra")
             try:
-                cells.append(to_cell(config))
+                cells.append(to_cell(composer.compose(overrides)))
             except ConfigurationError as error:
                 raise CompactHydraException(f"cell {' '.join(overrides)}: {error}") from error
         if any(cell.is_dry_run for cell in cells):
@@ -41,7 +45,7 @@ class StmbenchLauncher(Launcher):
             print_plans([cell for cell in cells if cell.is_dry_run])
             return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
         # A sweeper that chooses the next cells by the results of these cannot go on without them.
-        wait = not self.config.hydra.sweeper._target_.endswith(".BasicSweeper")
+        wait = self.config.hydra.sweeper._target_ not in SWEEPERS_WITHOUT_RESULTS
         try:
             found = dispatch(cells, rerun=self.config.rerun, wait=wait)
         except LaunchError as error:
