@@ -1,29 +1,44 @@
-"""Times DCNv3's implementations against its `grid_sample` form at the stages of U-InternImage-tiny.
+"""DCNv3's operator alone, and its form that needs no kernel of its own."""
 
-    python benchmarks/dcnv3.py --batch 8 --threads 2
-
-One line a stage and direction: medians over alternating runs, so that drift of the machine meets all candidates alike,
-and their ratios. Each candidate computes the same call; forward runs without autograd.
-"""
-
-import argparse
-import statistics
-import time
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from mixers.kernels.dcnv3 import IMPLEMENTATIONS, dcnv3, implementation_for
+from analysis.speed import Resolution
+from mixers.kernels.dcnv3 import dcnv3
 
-STAGES = ((56, 64), (28, 128), (14, 256), (7, 512))  # side, channels at 224 x 224; 16 channels a group
 POINTS = 9
+GROUP_WIDTH = 16  # channels, as in every published U-InternImage
+
+Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Sampling(nn.Module):
+    """The operator with its offsets and weights, 3 × 3 points, stride 1, as a module that takes maps `B, H, W, C`.
+
+    What the operator reads and writes is then what a mixer alone does: input, parameters and output.
+    """
+
+    def __init__(self, operator: Operator, batch_size: int, resolution: Resolution, channels: int) -> None:
+        super().__init__()
+        self.operator = operator
+        shape = (batch_size, *resolution, channels // GROUP_WIDTH, POINTS)
+        self.offsets = nn.Parameter(torch.randn(*shape, 2))
+        self.weights = nn.Parameter(torch.randn(shape).softmax(-1))
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.operator(value, self.offsets, self.weights)
+
+
+def fused(value: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """By this project's operator, in the implementation that it chooses for the device."""
+    return dcnv3(value, offsets, weights, kernel_size=3, padding=1)
 
 
 def by_grid_sample(value: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """The form that needs no kernel of its own: 3 x 3 points, stride 1, padding 1."""
+    """Every sample of `grid_sample` in memory before they are summed."""
     batch, rows, columns, groups = weights.shape[:4]
     places = {"dtype": value.dtype, "device": value.device}
     side = torch.arange(-1, 2, **places)
@@ -39,64 +54,6 @@ def by_grid_sample(value: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     return total.permute(0, 3, 4, 1, 2).flatten(-2)
 
 
-def seconds_of(run: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def medians(runs: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds of each run; the runs take turns, and the first turn is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            seconds = seconds_of(run, device)
-            if turn:
-                times[name].append(seconds)
-    return {name: 1000 * statistics.median(seconds) for name, seconds in times.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--device", type=torch.device, default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--implementations", nargs="+", choices=IMPLEMENTATIONS, help="default: the one auto takes")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    dtype, device = getattr(torch, arguments.dtype), arguments.device
-    chosen = arguments.implementations or [implementation_for(torch.empty(0, dtype=dtype, device=device))]
-    candidates = {"grid_sample": by_grid_sample} | {
-        name: partial(dcnv3, kernel_size=3, padding=1, implementation=name) for name in chosen
-    }
-    print(
-        f"{device}, {arguments.dtype}, batch {arguments.batch}, {arguments.threads} threads, torch {torch.__version__}"
-    )
-    for side, channels in STAGES:
-        places = {"dtype": dtype, "device": device}
-        shape = (arguments.batch, side, side, channels // 16, POINTS)
-        value = torch.randn(arguments.batch, side, side, channels, **places, requires_grad=True)
-        offsets = torch.randn(*shape, 2, **places, requires_grad=True)
-        weights = torch.randn(shape, **places).softmax(-1).requires_grad_()
-        inputs = (value, offsets, weights)
-        with torch.no_grad():
-            forward = medians({name: partial(f, *inputs) for name, f in candidates.items()}, arguments.repeats, device)
-        outputs = {name: candidate(*inputs) for name, candidate in candidates.items()}
-        grad = torch.randn_like(value)
-        backward = medians(
-            {name: partial(torch.autograd.grad, o, inputs, grad, retain_graph=True) for name, o in outputs.items()},
-            arguments.repeats,
-            device,
-        )
-        for direction, times in (("forward", forward), ("backward", backward)):
-            columns = (f"{n} {ms:8.2f} ms ({times['grid_sample'] / ms:5.2f}x)" for n, ms in times.items())
-            print(f"{side:3} x {side:<3} C {channels:<4} {direction:8}  " + "   ".join(columns))
-
-
-if __name__ == "__main__":
-    main()
+def macs(resolution: Resolution, channels: int) -> int:
+    """Four products of the bilinear interpolation and one by the weight, for each point and channel of an image."""
+    return 5 * POINTS * resolution[0] * resolution[1] * channels

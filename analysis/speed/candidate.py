@@ -19,6 +19,8 @@ class Candidate:
         dim: channels of the maps that a mixer alone gets as `B, H, W, C`; None for a network, which gets images.
         macs: multiply-accumulates of a forward pass of one image or map; None where nobody counted them.
         compiled: the ways to run it (True: through torch.compile) among those that are asked for; None is all of them.
+        pure: whether input and parameters are in the precision themselves, as they lie, instead of autocast choosing
+            for each operation and convolutions' weights getting a memory format.
         config: what of the cell's configuration is another for this candidate, so that its rows find their network.
     """
 
@@ -27,4 +29,5 @@ class Candidate:
     dim: int | None = None
     macs: Callable[[Resolution], int] | None = None
     compiled: Sequence[bool] | None = None
+    pure: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)

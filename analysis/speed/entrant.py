@@ -83,13 +83,18 @@ class Entrant:
         """Build it and run it until allocators, caches and clocks have settled."""
         memory = PeakMemory(device)
         memory_format = MEMORY_FORMATS[MemoryFormat(settings.memory_format)]
-        module = self.candidate.build(self.resolution).to(device=device, memory_format=memory_format)
+        module = self.candidate.build(self.resolution).to(device=device)
         module.train(self.mode == Mode.training)
         if self.candidate.dim is None:
             x = torch.randn(self.batch_size, in_chans, *self.resolution, device=device).to(memory_format=memory_format)
         else:
             x = torch.randn(self.batch_size, *self.resolution, self.candidate.dim, device=device)
-        autocast = nullcontext() if self.dtype == torch.float32 else torch.autocast(device.type, self.dtype)
+        if self.candidate.pure:
+            module, x = module.to(self.dtype), x.to(self.dtype)
+        else:
+            module = module.to(memory_format=memory_format)
+        cast = self.dtype != torch.float32 and not self.candidate.pure
+        autocast = torch.autocast(device.type, self.dtype) if cast else nullcontext()
         with used_implementations() as used:
             moved = None if self.candidate.dim is None else self._moved(module, x, autocast)
             started = time.perf_counter()

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
+from .. import used
 from . import cpp_kernels, reference
 from .geometry import Geometry
 
@@ -21,6 +22,7 @@ LOCAL_ATTENTION_BACKWARD = torch.ops.stmbench.local_attention_backward.default
 
 @torch.library.impl("stmbench::local_attention", "CPU", lib=_LIBRARY)
 def _forward(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    used.note("cpp")
     return cpp_kernels.forward(query, key, value, rest[:3], Geometry(*rest[3:]))
 
 

@@ -1,0 +1,74 @@
+"""What takes turns in one setting: the baseline, and ours."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import timm
+from torch import nn
+
+import architectures  # noqa: F401  (registers the networks with timm)
+from analysis.speed import Candidate, Resolution
+from architectures import NetworkSpec
+from architectures.registry import NETWORKS
+from launch.cost import describe
+
+from . import dcnv3
+from .baselines import BASELINES
+from .entries import OPERATOR, Setting
+
+BASELINE, OURS = "baseline", "ours"
+
+
+def candidates_of(setting: Setting) -> list[Candidate]:
+    """The baseline, always eager, and ours, in every way that the setting asks for."""
+    return _operators(setting) if setting.entry == OPERATOR else _networks(setting)
+
+
+def build(entry: str, which: str) -> nn.Module:
+    """The network `entry`, in our form or in the straightforward one."""
+    return BASELINES[entry]() if which == BASELINE else timm.create_model(entry)
+
+
+def network_config(entry: str, which: str = OURS) -> Mapping[str, Any]:
+    """What of a cell's configuration names the network: for ours the same that `run.py` writes."""
+    common = {"options": {}, "mixers": None, "budget": "params"}
+    if which == BASELINE:
+        return {"network": common | {"name": f"baseline of {entry}"}, "mixer": None, "scale": None}
+    row = NETWORKS[entry].row if entry in NETWORKS else {}
+    if {"mixer", "scale"} <= row.keys():
+        return {"network": common | {"name": "unified"}, "mixer": {"name": row["mixer"]}, "scale": row["scale"]}
+    return {"network": common | {"name": entry}, "mixer": None, "scale": None}
+
+
+def _networks(setting: Setting) -> list[Candidate]:
+    cost = describe(NetworkSpec(setting.entry)).macs
+
+    def candidate(which: str, compiled: tuple[bool, ...]) -> Candidate:
+        return Candidate(
+            which,
+            lambda resolution: build(setting.entry, which),
+            macs=lambda resolution: cost,
+            compiled=compiled,
+            config=network_config(setting.entry, which),
+        )
+
+    return [candidate(BASELINE, (False,)), candidate(OURS, setting.compiled)]
+
+
+def _operators(setting: Setting) -> list[Candidate]:
+    def candidate(which: str, operator: dcnv3.Operator) -> Candidate:
+        def build_sampling(resolution: Resolution) -> nn.Module:
+            return dcnv3.Sampling(operator, setting.batch_size, resolution, setting.channels)
+
+        return Candidate(
+            which,
+            build_sampling,
+            dim=setting.channels,
+            macs=partial(dcnv3.macs, channels=setting.channels),
+            compiled=setting.compiled,
+            pure=True,
+            config=network_config(OPERATOR, which),
+        )
+
+    return [candidate(BASELINE, dcnv3.by_grid_sample), candidate(OURS, dcnv3.fused)]

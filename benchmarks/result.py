@@ -1,0 +1,94 @@
+"""What a record of a setting says, in one flat row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analysis.noise import is_noisy
+
+from .candidates import BASELINE, OURS
+from .entries import Setting
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Ours in one way of running it: eager or compiled. None is what was not measured.
+
+    Attributes:
+        speedup: how many times as fast as the baseline; `low` and `high` are its 95 % confidence interval.
+        product_share: multiply-accumulates per second as a share of a large matrix product's in the same turns.
+        copy_share: bytes per second as a share of a copy's in the same turns.
+    """
+
+    latency_ms: float
+    noisy: bool
+    speedup: float | None
+    low: float | None
+    high: float | None
+    product_share: float | None
+    copy_share: float | None
+    peak_memory_mib: float | None
+    implementation: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One setting. A way that ran out of memory, or was not asked for, is None."""
+
+    setting: Setting
+    baseline: Way | None
+    eager: Way | None
+    compiled: Way | None
+    failure: str | None
+
+    @property
+    def best(self) -> Way | None:
+        """The faster one of eager and compiled."""
+        ways = [way for way in (self.eager, self.compiled) if way is not None]
+        return min(ways, key=lambda way: way.latency_ms, default=None)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without a target or without a measurement."""
+        if self.setting.target is None or self.best is None or self.best.speedup is None:
+            return None
+        return self.best.speedup >= self.setting.target
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a file."""
+        return asdict(self) | {"name": self.setting.name, "met": self.met}
+
+
+def result_of(setting: Setting, record: Mapping[str, Any]) -> Result:
+    rows: Sequence[Row] = record["rows"]
+    ways = {(row["candidate"], row["compiled"]): _way(row) for row in rows}
+    out_of_memory = [f"{row['candidate']}: {row['reason']}" for row in rows if row["status"] != "completed"]
+    return Result(
+        setting,
+        ways.get((BASELINE, False)),
+        ways.get((OURS, False)),
+        ways.get((OURS, True)),
+        record["reason"] or "; ".join(out_of_memory) or None,
+    )
+
+
+def _way(row: Row) -> Way | None:
+    if row["status"] != "completed":
+        return None
+    return Way(
+        latency_ms=row["latency_ms"],
+        noisy=is_noisy(row["latency_ms"], row["latency_iqr_ms"]),
+        speedup=row["speedup"],
+        low=row["speedup_low"],
+        high=row["speedup_high"],
+        product_share=_share(row["gmacs_per_second"], row["matrix_product_gmacs_per_second"]),
+        copy_share=_share(row["gb_per_second"], row["copy_gb_per_second"]),
+        peak_memory_mib=row["peak_memory_mib"],
+        implementation=row["implementation"],
+    )
+
+
+def _share(rate: float | None, of: float | None) -> float | None:
+    return None if rate is None or of is None else rate / of
