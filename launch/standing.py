@@ -192,24 +192,34 @@ def _progress(directory: Path) -> dict[str, Any]:
     if epochs is None:
         return {}
     rows = read_epochs(directory)
-    found: dict[str, Any] = {"epoch": 0, "epochs": epochs}
-    if rows:
-        last = rows[-1]
-        seconds = last["train_seconds"] + last.get("validation_seconds", 0.0)
-        found |= {
-            "epoch": last["epoch"],
-            "best_top1_percent": max(row["top1_percent"] for row in rows),
-            "images_per_second": last["images_per_second"],
-            "seconds_left": (epochs - last["epoch"]) * seconds,
-        }
     owner = owner_of(directory)
-    known = ("epoch", "images_per_second", "seconds_left")
-    return found | {key: owner.progress[key] for key in known if owner is not None and key in owner.progress}
+    now = owner.progress if owner is not None else {}
+    found: dict[str, Any] = {"epoch": now.get("epoch", len(rows)), "epochs": epochs}
+    if rows:
+        found["best_top1_percent"] = max(row["top1_percent"] for row in rows)
+        found["images_per_second"] = rows[-1]["images_per_second"]
+    found["images_per_second"] = now.get("images_per_second", found.get("images_per_second"))
+    if rows or now:
+        found["seconds_left"] = _seconds_left(record["config"]["recipe"], rows, now)
+    return found
+
+
+def _seconds_left(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float:
+    """From the pace of the last steps where they are known, else of the last epoch."""
+    validation = rows[-1].get("validation_seconds", 0.0) if rows else 0.0
+    rest = (recipe["epochs"] - len(rows)) * validation
+    if now.get("images_per_second"):
+        return rest + (now["steps"] - now["step"]) * recipe["batch_size"] / now["images_per_second"]
+    return rest + (recipe["epochs"] - len(rows)) * (rows[-1]["train_seconds"] if rows else 0.0)
 
 
 def read_epochs(directory: Path) -> list[Mapping[str, Any]]:
-    """The epochs that a training cell has finished; none of a cell that does not train."""
-    path = directory / "metrics.jsonl"
+    """The epochs that a training cell has finished, with what was learned and how long it took; else none."""
+    metrics, timings = (_rows(directory / f"{name}.jsonl") for name in ("metrics", "timings"))
+    return [row | timing for row, timing in zip(metrics, timings, strict=False)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -81,7 +81,11 @@ def status_table(sweep: Sweep, found: Sequence[Standing], problems: Sequence[str
     order = {state: number for number, state in enumerate((*STATES, "completed"))}
     shown = sorted(found, key=lambda standing: order[standing.state])[:rows]
     shown = found if len(shown) == len(found) else shown
-    rows_of_text = [_row(standing) for standing in shown]
+    alike = Counter(_short(standing.name) for standing in found)
+    rows_of_text = [
+        [_short(standing.name) if alike[_short(standing.name)] == 1 else standing.name, *_facts(standing)]
+        for standing in shown
+    ]
     table = Table(title=sweep.name)
     kept = [number for number in range(len(COLUMNS)) if any(row[number] for row in rows_of_text)]
     for number in kept:
@@ -99,12 +103,16 @@ def status_table(sweep: Sweep, found: Sequence[Standing], problems: Sequence[str
     return Group(table, *(Text(line) for line in lines), *(Text(problem, style="yellow") for problem in problems))
 
 
-def _row(standing: Standing) -> list[str]:
+def _short(name: str) -> str:
+    """Without the id, which people need only to tell cells of the same name apart."""
+    return name.rpartition("-")[0]
+
+
+def _facts(standing: Standing) -> list[str]:
     progress, style = standing.progress, STYLES.get(standing.state, "dim")
     epoch, epochs = progress.get("epoch"), progress.get("epochs")
     best, speed, left = (progress.get(key) for key in ("best_top1_percent", "images_per_second", "seconds_left"))
     return [
-        standing.name,
         f"[{style}]{standing.state}[/{style}]",
         standing.node,
         "" if epoch is None or epochs is None else f"{epoch}/{epochs}",
