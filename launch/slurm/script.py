@@ -35,7 +35,6 @@ class ArrayScript(SlurmExecutor):
         working_directory: str,
         throttle: int | None = None,
         dependency: str | None = None,
-        exclude: str | None = None,
     ) -> None:
         # A script can be looked at where there is no Slurm, so submitit's own check for it waits until `submit`.
         super(SlurmExecutor, self).__init__(folder)
@@ -52,7 +51,7 @@ class ArrayScript(SlurmExecutor):
             account=settings.account,
             qos=settings.qos,
             constraint=settings.constraint,
-            exclude=exclude,
+            exclude=settings.exclude,
             dependency=dependency,
             signal_delay_s=settings.signal_seconds,
             setup=[*settings.setup, *_exports(code)],
