@@ -15,15 +15,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, calculate_drop_path_rates
+from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from mixers import build_mixer
 from mixers.contract import require
 
 from .backbone import Backbone, Blocks
-from .channels_last import channels_first, channels_last
+from .channels_last import ChannelsLastBatchNorm2d, Pointwise, channels_first, channels_last
 from .initialization import truncated_normal
+from .mlp import MLP
 from .padding import pad_to_multiple
 from .registry import register_networks
 
@@ -36,18 +37,17 @@ class MixingLayer(nn.Module):
 
     def __init__(self, dim: int, mixer: nn.Module) -> None:
         super().__init__()
-        self.pointwise1 = nn.Conv2d(dim, dim, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(dim)
+        self.pointwise1 = Pointwise(dim, dim)
+        self.norm1 = ChannelsLastBatchNorm2d(dim)
         self.mixer = mixer
-        self.norm2 = nn.BatchNorm2d(dim)
-        self.pointwise2 = nn.Conv2d(dim, dim, 1, bias=False)
-        self.norm3 = nn.BatchNorm2d(dim)
+        self.norm2 = ChannelsLastBatchNorm2d(dim)
+        self.pointwise2 = Pointwise(dim, dim)
+        self.norm3 = ChannelsLastBatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm1(self.pointwise1(channels_first(x))))
-        x = channels_first(self.mixer(channels_last(x)))
-        x = F.relu(self.norm2(x))
-        return channels_last(self.norm3(self.pointwise2(x)))
+        x = F.relu(self.norm1(self.pointwise1(x)))
+        x = F.relu(self.norm2(self.mixer(x)))
+        return self.norm3(self.pointwise2(x))
 
 
 class DWNetBlock(nn.Module):
@@ -63,15 +63,15 @@ class DWNetBlock(nn.Module):
         super().__init__()
         self.size_divisor = size_divisor
         self.mixing = MixingLayer(dim, mixer)
-        self.norm = nn.BatchNorm2d(dim)
-        self.mlp = Mlp(dim, 4 * dim)
+        self.norm = ChannelsLastBatchNorm2d(dim)
+        self.mlp = MLP(dim, 4)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         mixed = self.mixing(pad_to_multiple(x, self.size_divisor))[:, :height, :width]
         x = x + self.drop_path(mixed)
-        return x + self.drop_path(self.mlp(channels_last(self.norm(channels_first(x)))))
+        return x + self.drop_path(self.mlp(self.norm(x)))
 
 
 class PatchEmbedding(nn.Module):
@@ -163,7 +163,7 @@ class DWNet(Backbone):
         self.output_norms = nn.ModuleList(nn.BatchNorm2d(width) if detection else nn.Identity() for width in widths)
         for module in self.modules():
             # Linear layers inside a mixer stand for the authors' 1x1 convolutions, which keep PyTorch's initialisation.
-            if isinstance(module, Mlp):
+            if isinstance(module, MLP):
                 truncated_normal(module.fc1)
                 truncated_normal(module.fc2)
             elif isinstance(module, PatchMerging):
