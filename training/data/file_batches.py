@@ -31,7 +31,7 @@ Draw = tuple[int, int, int]
 
 
 class Sample(NamedTuple):
-    """An image of 3, H, W (uint8) with its label or labels, and what there is to say about its file."""
+    """An image of H, W, 3 (uint8) with its label or labels, and what there is to say about its file."""
 
     pixels: Tensor
     label: Tensor
@@ -70,8 +70,8 @@ class TransformedImages(Dataset[Sample]):
                 continue
             if remark:
                 findings.append(Finding(self.images.name(candidate), remark, corrupt=False))
-            return Sample(torch.as_tensor(self.transform(pixels)), self.images.labels[candidate], findings)
-        nothing = torch.zeros(3, self.data.resolution, self.data.resolution, dtype=torch.uint8)
+            return Sample(torch.from_numpy(self.transform(pixels)), self.images.labels[candidate], findings)
+        nothing = torch.zeros(self.data.resolution, self.data.resolution, 3, dtype=torch.uint8)
         return Sample(nothing, torch.full_like(self.images.labels[index], NO_LABEL), findings)
 
     def _read(self, index: int) -> Decoded:
@@ -169,10 +169,13 @@ class FileBatches:
         return len(self.loader)
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixel values between 0 and 255 as B, 3, H, W uint8, and labels, both on the device."""
+        """Pixel values between 0 and 255 as B, 3, H, W uint8 in channels-last memory, and labels; on the device."""
         self.sampler.epoch, self.sampler.first_batch = epoch, first_batch
         for pixels, labels, findings in self.loader:
             self.findings.add(findings)
             if self.training and int(labels.min()) == NO_LABEL:
                 raise CorruptImagesError(f"{findings[-1].name} and {REPLACEMENTS} others in its place cannot be read")
-            yield pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            yield (
+                pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2),
+                labels.to(self.device, non_blocking=True),
+            )

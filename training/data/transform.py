@@ -1,6 +1,6 @@
 """timm's transforms of single images, from pixels to pixels; the random resized crop also in a faster form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,21 +9,20 @@ import torch.nn.functional as F
 from PIL import Image
 from timm.data import create_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
-from torchvision.transforms import Compose
 
 from ..settings import DataSettings, RecipeSettings
 from .random_augment import allow_posterizing_to_black
 
 Transform = Callable[[np.ndarray], np.ndarray]
-"""uint8 of H, W, 3 to uint8 of 3, resolution, resolution."""
+"""uint8 of H, W, 3 to uint8 of resolution, resolution, 3."""
 
 RESIZERS = ("torch", "pillow")
 
 
 def validation_transform(data: DataSettings) -> Transform:
     """Resized and cropped at the centre, by Pillow, as published accuracies were measured."""
-    timms = create_transform(_shape(data), crop_pct=data.crop_pct, **_common(data))
-    return lambda pixels: timms(Image.fromarray(pixels))
+    *steps, _ = create_transform(_shape(data), crop_pct=data.crop_pct, **_common(data)).transforms
+    return OfPicture(steps)
 
 
 def training_transform(data: DataSettings, recipe: RecipeSettings) -> Transform:
@@ -39,12 +38,26 @@ def training_transform(data: DataSettings, recipe: RecipeSettings) -> Transform:
         **_common(data),
     )
     allow_posterizing_to_black(timms)
+    crop, *steps, _ = timms.transforms
     if data.resizer == "pillow":
-        return lambda pixels: timms(Image.fromarray(pixels))
-    crop, *rest = timms.transforms
-    cropped = TorchResizedCrop(crop, data.interpolation)
-    remaining = Compose(rest)
-    return lambda pixels: remaining(Image.fromarray(cropped(pixels)))
+        return OfPicture([crop, *steps])
+    cropped, rest = TorchResizedCrop(crop, data.interpolation), OfPicture(steps)
+    return lambda pixels: rest(cropped(pixels))
+
+
+class OfPicture:
+    """Steps of a transform that work on Pillow's images. timm's last one is not among them: it would turn pixels of
+    H, W, 3 around, only for the network's memory format to turn them back.
+    """
+
+    def __init__(self, steps: Sequence[Callable[[Image.Image], Image.Image]]) -> None:
+        self.steps = steps
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(pixels)
+        for step in self.steps:
+            picture = step(picture)
+        return np.array(picture)
 
 
 class TorchResizedCrop:
