@@ -3,11 +3,13 @@
     python benchmarks/loader.py --workers 2 --rounds 5
 
 Both do the same work: decode, random resized crop, flip, RandAugment in workers; normalise, erase in the main process.
-Medians over alternating epochs, so that drift of the machine meets both alike. Beside them, what decoding alone allows.
+Medians over alternating epochs, so that drift of the machine meets both alike; also in processor time, which other
+programs on the machine disturb less. Before them, what decoding alone allows.
 The images are made on the first run (a minute) and kept in --folder.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -37,7 +39,7 @@ def photograph(seed: int) -> Image.Image:
     for octave in range(9):
         cells = 2 ** (octave + 1)
         grey = draws.normal(size=(3 * cells // 4 + 1, cells, 1))
-        noise = (grey + 0.3 * draws.normal(size=(*grey.shape[:2], 3))) * 60 / 1.45**octave
+        noise = (grey + 0.3 * draws.normal(size=(*grey.shape[:2], 3))) * 30 / 1.2**octave
         bands = [
             Image.fromarray(noise[:, :, band].astype(np.float32)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
             for band in range(3)
@@ -95,9 +97,21 @@ def timms_epoch(folder: Path, workers: int, batch: int) -> Callable[[int], int]:
     return lambda epoch: sum(len(images) for images, _ in loader)
 
 
-def images_per_second(run: Callable[[int], int], epoch: int) -> float:
-    start = time.perf_counter()
-    return run(epoch) / (time.perf_counter() - start)
+def measure(run: Callable[[int], int], epoch: int) -> tuple[float, float]:
+    """Images a second, and milliseconds of processor time an image in this process and its workers."""
+    start, used = time.perf_counter(), processor_seconds()
+    images = run(epoch)
+    return images / (time.perf_counter() - start), 1000 * (processor_seconds() - used) / images
+
+
+def processor_seconds() -> float:
+    """Of this process and its children, since each started."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    ticks = 0
+    for process in (os.getpid(), *children):
+        after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(after_name[11]) + int(after_name[12])  # utime, stime
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def decoding_alone(folder: Path, images: int, rounds: int) -> dict[str, float]:
@@ -132,15 +146,17 @@ def main() -> None:
         "simplejpeg, pillow": our_epoch(*place, decoder="simplejpeg", resizer="pillow"),
         "simplejpeg, torch": our_epoch(*place, decoder="simplejpeg", resizer="torch"),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for epoch in range(options.rounds + 1):
         for name, run in runs.items():
-            speeds[name].append(images_per_second(run, epoch))
-    for name, measured in speeds.items():
-        steady = measured[1:]  # workers start in the first
-        ratio = statistics.median(own / timm for own, timm in zip(steady, speeds["timm"][1:], strict=True))
-        spread = f"{min(steady):.1f} to {max(steady):.1f}"
-        print(f"{name:20} {statistics.median(steady):7.1f} images/s ({spread}), {ratio:.2f} × timm")
+            measured[name].append(measure(run, epoch))
+    print(f"{'':20} {'images/s':>9}  {'× timm':>6}  {'ms of CPU':>9}  {'timm /':>6}")
+    for name, epochs in measured.items():
+        pairs = list(zip(epochs, measured["timm"], strict=True))[1:]  # workers start in the first epoch
+        speed, cost = (statistics.median(own[value] for own, _ in pairs) for value in (0, 1))
+        faster = statistics.median(own[0] / timm[0] for own, timm in pairs)
+        cheaper = statistics.median(timm[1] / own[1] for own, timm in pairs)
+        print(f"{name:20} {speed:9.1f}  {faster:6.2f}  {cost:9.2f}  {cheaper:6.2f}")
 
 
 if __name__ == "__main__":
