@@ -121,6 +121,8 @@ def _standing(
         if queued.state == "PENDING":
             again = "again, " if status is not None else ""
             return Standing(directory, "pending", f"{again}{queued.reason}", job, has_record=status is not None)
+        if queued.state == "COMPLETING":
+            return Standing(directory, "running", "its job is ending", job, queued.node, status is not None)
         if status == "running" and owner_of(directory) is not None:
             return Standing(directory, "running", "", job, queued.node)
         return Standing(directory, "starting", "", job, queued.node, has_record=status is not None)

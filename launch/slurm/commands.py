@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from launch.submission import LaunchError
 
@@ -96,11 +97,16 @@ def accounting(names: Sequence[str], since: str) -> dict[JobTask, Accounted]:
             "--allocations",
             "--noheader",
             "--parsable2",
-            f"--starttime={since}",
+            f"--starttime={slurm_time(since)}",
             f"--name={','.join(names)}",
             "--format=JobID,JobName,State,ExitCode,NodeList",
         )
     )
+
+
+def slurm_time(moment: str) -> str:
+    """The second of `moment` (ISO 8601), as Slurm's commands take it: local time, without saying so."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_accounting(text: str) -> dict[JobTask, Accounted]:

@@ -1,8 +1,10 @@
 """What Slurm's commands print, as this reads it."""
 
+import time
+
 import pytest
 
-from launch.slurm.commands import SlurmError, call, parse_accounting, parse_queue, queue
+from launch.slurm.commands import SlurmError, call, parse_accounting, parse_queue, queue, slurm_time
 
 
 def test_the_queue():
@@ -42,6 +44,14 @@ def test_no_slurm_on_this_machine(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SlurmError, match="squeue is not on this machine"):
         call("squeue")
+
+
+def test_slurms_commands_take_local_time_without_a_zone(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    assert slurm_time("2026-07-01T22:30:15.123456+00:00") == "2026-07-02T00:30:15"
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_job_does_not_hand_its_own_options_on(slurm, monkeypatch):
