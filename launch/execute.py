@@ -152,7 +152,8 @@ def _write_last(cell: Cell, record: dict[str, Any]) -> None:
     try:
         write_record(cell.record_path, record)
     except OSError as error:
-        record["reason"] = f"{record['reason'] or ''} The record cannot be written: {error}".strip()
+        reason = f"{record['reason'] or ''} The record cannot be written: {error}".strip()
+        record |= {"status": "failed", "reason": reason}
         log.error("%s: %s", cell.name, record["reason"])
 
 

@@ -108,8 +108,11 @@ class CellLock:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        if self._is_mine():
-            self.path.unlink()
+        try:
+            if self._is_mine():
+                self.path.unlink()
+        except OSError as error:  # nothing can be changed here any more; the kernel's lock ends all the same
+            log.warning("%s stays behind: %s", self.path, error)
         _HELD.discard(self._file)
         os.close(self._file)
 

@@ -1,5 +1,6 @@
 """Disk space that is set aside while a cell runs, so that a full disk can still be told about in its record."""
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,4 +24,5 @@ class Reserve:
         self.release()
 
     def release(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or nothing can be changed here any more
+            self.path.unlink()
