@@ -34,9 +34,9 @@ class MLP(nn.Module):
                 return self.fc2(F.gelu(self.fc1(x)))
             return ChunkedMLP.apply(rows, *parameters).reshape(x.shape)
         output = torch.empty_like(rows)
-        weight1, bias1, weight2, bias2 = parameters
-        for chunk in chunks(len(rows), len(weight1)):
-            output[chunk] = product(product(rows[chunk], weight1, bias1, gelu=True), weight2, bias2)
+        weight1, weight2 = self.fc1.weight_for(rows), self.fc2.weight_for(rows)
+        for chunk in chunks(len(rows), self.fc1.out_features):
+            output[chunk] = product(product(rows[chunk], weight1, self.fc1.bias, gelu=True), weight2, self.fc2.bias)
         return output.reshape(x.shape)
 
 

@@ -5,6 +5,7 @@ the same operator serves eager mode, forward and in the gradient of the input.
 """
 
 import math
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
 from .eager import computed_now_on_cpu, traced
+from .remembered import Remembered
 
 # Fewer multiply-accumulates than this are done sooner by PyTorch's BLAS: a call of oneDNN starts with some 10
 # microseconds of overhead and reorders the weights. Measured on one and two cores, for 32 to 3072 channels.
@@ -77,7 +79,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, computed by `linear`."""
+    """`nn.Linear`, computed by `linear`; without gradients, the weights are kept in oneDNN's order as well."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self._reordered = Remembered()
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        if torch.is_grad_enabled() or x.dim() < 2 or not onednn_takes(x, self.weight, self.bias):
+            return linear(x, self.weight, self.bias)
+        return product(x, self.weight_for(x), self.bias)
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self._reordered.forget()  # gradients need the memory
+        return super().train(mode)
+
+    def weight_for(self, x: Tensor) -> Tensor:
+        """The weights for `product`, in an order that suits as many rows as the first `x` had."""
+        rows = x.numel() // x.shape[-1]
+        weight = self.weight
+        return self._reordered(lambda: torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows), weight)

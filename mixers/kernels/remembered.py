@@ -20,21 +20,25 @@ class Remembered:
     """
 
     def __init__(self) -> None:
-        self._state: Hashable = None
-        self._source: Callable[[], Tensor | None] = lambda: None
-        self._tensor: Tensor | None = None
+        # Replaced as a whole, so that threads which share a network never see half of a change.
+        self._kept: tuple[Hashable, Callable[[], Tensor | None], Tensor | None] | None = None
 
     def __call__(self, compute: Callable[[], Tensor | None], source: Tensor | None, *others: Hashable) -> Tensor | None:
         """`compute()`, or what it gave before from the same `source` (a parameter, or None) and equal `others`."""
         if torch.is_grad_enabled() or not computed_now(source):
             return compute()
         state = (_state_of(source), *others)
-        if state != self._state or self._source() is not source:
-            with torch.inference_mode(False), torch.no_grad():
-                self._tensor = compute()
-            self._state = state
-            self._source = (lambda: None) if source is None else weakref.ref(source)
-        return self._tensor
+        kept = self._kept
+        if kept is not None and kept[0] == state and kept[1]() is source:
+            return kept[2]
+        with torch.inference_mode(False), torch.no_grad():
+            tensor = compute()
+        self._kept = (state, (lambda: None) if source is None else weakref.ref(source), tensor)
+        return tensor
+
+    def forget(self) -> None:
+        """Frees the memory."""
+        self._kept = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Remembered, ()

@@ -1,5 +1,9 @@
 """Linear layers through oneDNN: the numbers of `F.linear`, with its gradients, where oneDNN may run and elsewhere."""
 
+import copy
+import pickle
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -107,3 +111,34 @@ def test_layer_has_the_state_of_the_plain_one() -> None:
     layer.load_state_dict(plain.state_dict())
     x, _, _ = tensors(5, 24)
     torch.testing.assert_close(layer(x), plain(x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_reordered_weights_follow_the_weights_and_serve_any_number_of_rows(bias: bool) -> None:
+    layer = Linear(24, 10, bias=bias).eval()
+    with torch.no_grad():
+        for rows in (5, 1, 700):
+            x = torch.randn(rows, 24)
+            torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+        before = layer.weight_for(x)
+        assert layer.weight_for(x) is before
+        layer.weight.mul_(-2)
+        assert layer.weight_for(x) is not before
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_reordered_weights_are_gone_in_training() -> None:
+    network = nn.Sequential(Linear(24, 10)).eval()
+    with torch.no_grad():
+        kept = weakref.ref(network[0].weight_for(torch.randn(5, 24)))
+        assert kept() is not None
+        network.train()
+    assert kept() is None
+
+
+def test_layer_is_copied_and_pickled() -> None:
+    layer, x = Linear(24, 10).eval(), torch.randn(5, 24)
+    with torch.no_grad():
+        wanted = layer(x)
+        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert torch.equal(other(x), wanted)
