@@ -37,7 +37,8 @@ def run_overview(config: DictConfig) -> None:
     destination = Path(config.task.destination) if config.task.destination else None
     if config.task.name == "ledger":
         sys.exit(ledger(destination))
-    sys.exit(table(Path(config.output), config.sweep, destination))
+    environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints")}
+    sys.exit(table(Path(config.output), config.sweep, destination, **environments))
 
 
 def main() -> None:

@@ -18,9 +18,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SNAPSHOT_FILE = "snapshot.json"
 """Lies beside the packages where they are a sweep's copy (see launch.snapshot): the commit they were copied from."""
 PACKAGES = ("torchvision", "timm", "triton")
-DECIDES_SPEED = ("device", "cpu", "threads", "driver", "cuda", "cudnn", "torch", "triton")
+DECIDES_SPEED = (
+    *("device", "cpu", "cpu_max_mhz", "governor", "threads"),
+    *("gpu_max_mhz", "gpu_power_limit_w", "driver", "cuda", "cudnn", "torch", "triton"),
+)
 """What the fingerprint is made of. How a row was measured (precision, batch size, ...) stands in the row itself; the
-commit is left out, since most commits change no kernel and speeds are often compared across them."""
+commit is left out, since most commits change no kernel and speeds are often compared across them. Of clocks there are
+the limits that somebody set: how fast one runs at a moment is noise, which a row's spread shows."""
+CPU_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
 def environment(device: str = "auto") -> dict[str, Any]:
@@ -44,7 +49,12 @@ def environment(device: str = "auto") -> dict[str, Any]:
         "cuda": torch.version.cuda if on_gpu else None,
         "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "tf32": torch.backends.cuda.matmul.fp32_precision == "tf32" if on_gpu else None,
+        "gpu_max_mhz": None,
+        "gpu_power_limit_w": None,
+        **(_gpu_limits(device) if on_gpu else {}),
         "cpu": _cpu(),
+        "cpu_max_mhz": _cpu_max_mhz(),
+        "governor": _cpu_frequency("scaling_governor"),
         "threads": torch.get_num_threads(),
         "hostname": socket.gethostname(),
         "commit": name,
@@ -66,6 +76,33 @@ def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     return named[1] if named else platform.processor() or platform.machine()
+
+
+def _cpu_frequency(name: str) -> str | None:
+    """What the kernel says of the first core's clock; a virtual machine is often not told."""
+    file = CPU_FREQUENCY / name
+    return file.read_text().strip() if file.exists() else None
+
+
+def _cpu_max_mhz() -> int | None:
+    khz = _cpu_frequency("scaling_max_freq")
+    return None if khz is None else round(int(khz) / 1000)
+
+
+def _gpu_limits(device: str) -> dict[str, float | None]:
+    """The highest clock of the cores and the limit of the power, as NVIDIA's tool has them."""
+    import torch
+
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    uuid = torch.cuda.get_device_properties("cuda" if device == "auto" else device).uuid
+    command = ["nvidia-smi", "--query-gpu=clocks.max.sm,power.limit", "--format=csv,noheader,nounits"]
+    done = subprocess.run([*command, f"--id=GPU-{uuid}"], capture_output=True, text=True)
+    if done.returncode != 0:
+        log.warning("nvidia-smi does not tell the limits of %s: %s", device, (done.stderr or done.stdout).strip())
+        return {}
+    values = [float(text) if re.fullmatch(r"[\d.]+", text.strip()) else None for text in done.stdout.split(",")]
+    return dict(zip(("gpu_max_mhz", "gpu_power_limit_w"), values, strict=True))
 
 
 def _driver() -> str | None:

@@ -132,11 +132,14 @@ def read_records(root: Path | str, sweep: str | None = None) -> pd.DataFrame:
 
 # One measurement of speed. The conditions say how it was taken: measurements compare where all of these are equal.
 SPEED_CONDITIONS: Mapping[str, str] = {
+    "subject": "object",
+    "dim": "Int64",
     "mode": "object",
     "compiled": "object",
     "precision": "object",
     "batch_size": "Int64",
     "resolution": "Int64",
+    "columns": "Int64",
     "memory_format": "object",
     "tf32": "object",
     "cudnn_benchmark": "object",
@@ -147,19 +150,32 @@ SPEED_RESULTS: Mapping[str, str] = {
     "reason": "object",
     "latency_ms": "float64",
     "latency_iqr_ms": "float64",
+    "iqr_percent": "float64",
     "images_per_second": "float64",
+    "gmacs_per_second": "float64",
+    "gb_per_second": "float64",
     "peak_memory_mib": "float64",
+    "implementation": "object",
+    "speedup": "float64",
+    "speedup_low": "float64",
+    "speedup_high": "float64",
+    "speedup_over": "object",
 }
+# The mixer alone; rows without a subject, from before there was one, are of networks.
+MIXER_ALONE = "mixer"
 
 
 def read_speed(records: pd.DataFrame) -> pd.DataFrame:
     """The measurements of speed in `records`, one a row.
 
-    Columns are `record` (the row of `records`), `fingerprint` (of the environment), SPEED_CONDITIONS and SPEED_RESULTS.
+    Columns are `record` (the row of `records`), `fingerprint` (of the environment), `candidate`, `candidate_config`
+    (what of the record's configuration is another for this row), SPEED_CONDITIONS and SPEED_RESULTS.
     """
-    types = {"record": "int64", "fingerprint": "object", **SPEED_CONDITIONS, **SPEED_RESULTS}
+    types = {"record": "int64", "fingerprint": "object", "candidate": "object", "candidate_config": "object"}
+    types |= {**SPEED_CONDITIONS, **SPEED_RESULTS}
     measurements = [
-        {**{name: row.get(name) for name in types}, "record": index, "fingerprint": row.get("fingerprint", fingerprint)}
+        {name: row.get(name) for name in types}
+        | {"record": index, "fingerprint": row.get("fingerprint", fingerprint), "candidate_config": row.get("config")}
         for index, text, fingerprint in records[["rows", "fingerprint"]].itertuples()
         for row in json.loads(text or "null") or ()
     ]

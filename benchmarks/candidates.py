@@ -34,7 +34,7 @@ def network_config(entry: str, which: str = OURS) -> Mapping[str, Any]:
     """What of a cell's configuration names the network: for ours the same that `run.py` writes."""
     common = {"options": {}, "mixers": None, "budget": "params"}
     if which == BASELINE:
-        return {"network": common | {"name": f"baseline of {entry}"}, "mixer": None, "scale": None}
+        return {"network": common | {"name": entry, "baseline": True}, "mixer": None, "scale": None}
     row = NETWORKS[entry].row if entry in NETWORKS else {}
     if {"mixer", "scale"} <= row.keys():
         return {"network": common | {"name": "unified"}, "mixer": {"name": row["mixer"]}, "scale": row["scale"]}

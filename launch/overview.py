@@ -6,17 +6,26 @@ from pathlib import Path
 from rich.console import Console
 
 
-def table(root: Path, sweep: str | None, destination: Path | None) -> int:
+def table(
+    root: Path,
+    sweep: str | None,
+    destination: Path | None,
+    *,
+    fingerprint: str | None = None,
+    mixed_fingerprints: bool = False,
+) -> int:
     """Write the tables and the report of the records under `root`, of one sweep or all, and print the comparison."""
-    from analysis.comparison import NoRecordsError
+    from analysis.comparison import NoRecordsError, SpeedEnvironmentError
     from analysis.report import write_report
     from analysis.table import write_tables
 
     folder = destination or root / (sweep or "") / "tables"
     console = Console()
     try:
-        paths = [*write_tables(root, folder, sweep, console), write_report(root, folder, sweep)]
-    except NoRecordsError as error:
+        environments = {"fingerprint": fingerprint, "mixed_fingerprints": mixed_fingerprints}
+        paths = write_tables(root, folder, sweep, console, **environments)
+        paths.append(write_report(root, folder, sweep, **environments))
+    except (NoRecordsError, SpeedEnvironmentError) as error:
         print(error, file=sys.stderr)
         return 1
     for path in paths:

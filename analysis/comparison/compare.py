@@ -11,9 +11,17 @@ import pandas as pd
 
 from ..records import read_metrics, read_records
 from .beside_published import PublishedNumbers
+from .candidates import one_record_a_network
 from .identity import CONTROLS, Identity, is_published_variant, key_of, network_identity, training_identity, variants
 from .notes import Note, notes
-from .reference_speed import MODES, ReferenceSpeed, measured_speeds, reference_speed
+from .reference_speed import (
+    MODES,
+    ReferenceSpeed,
+    measured_speeds,
+    of_environment,
+    reference_speed,
+    refuse_mixed_environments,
+)
 from .seeds import SeedScores, standings
 
 SCALES = ("micro", "tiny", "small", "base", "large")
@@ -80,21 +88,35 @@ class Comparison:
     notes: Sequence[Note]
 
 
-def compare(root: Path | str, sweep: str | None = None, published: pd.DataFrame | None = None) -> Comparison:
+def compare(
+    root: Path | str,
+    sweep: str | None = None,
+    published: pd.DataFrame | None = None,
+    *,
+    fingerprint: str | None = None,
+    mixed_fingerprints: bool = False,
+) -> Comparison:
     """Compare what the records under `root` say, of one sweep or of all.
 
     Args:
         published: laid out like `analysis.published.load_published()`, which is taken when it is None.
+        fingerprint: of the only environment whose speeds are wanted.
+        mixed_fingerprints: whether speeds of several environments may stand in one column.
 
     Raises:
         NoRecordsError: there is no readable record of a task that compares networks.
+        SpeedEnvironmentError: speeds of several environments would be ranked, and nobody asked for that; or none was
+            measured in the environment `fingerprint`.
     """
     records = read_records(root, sweep)
     unreadable = records.attrs["unreadable"]
     if records.empty:
         raise NoRecordsError(_nothing_found(root, sweep, unreadable))
     speed = measured_speeds(records)
-    cells = _latest_of_each_cell(records)
+    if fingerprint is not None:
+        speed = of_environment(speed, fingerprint)
+    all_cells = _latest_of_each_cell(records)
+    cells = one_record_a_network(all_cells)
     configs = [json.loads(text) for text in cells["config"]]
     identities = [network_identity(config) for config in configs]
     cells["network_key"] = [key_of(identity) for identity in identities]
@@ -105,9 +127,11 @@ def compare(root: Path | str, sweep: str | None = None, published: pd.DataFrame 
     cells["key"] = [key_of(identity) for identity in cells["identity"]]
 
     groups = list(_groups(cells))
-    if not groups:
+    if not groups and speed.empty:
         raise NoRecordsError(_nothing_found(root, sweep, unreadable))
     references = [reference_speed(speed, mode) for mode in MODES]
+    if not mixed_fingerprints:
+        refuse_mixed_environments(speed, references)
     rows = _rows(groups, cells, references, PublishedNumbers(published))
     order = _order(rows)
     rows = rows.loc[order].reset_index(drop=True)
@@ -116,10 +140,10 @@ def compare(root: Path | str, sweep: str | None = None, published: pd.DataFrame 
         rows=rows,
         speed=speed,
         curves=_curves([groups[index] for index in order]),
-        unfinished=cells[cells["status"] != "completed"].reset_index(drop=True),
+        unfinished=all_cells[all_cells["status"] != "completed"].reset_index(drop=True),
         environments=_environments(records),
-        counts=Counter(cells["status"]),
-        notes=notes(rows, references, unreadable),
+        counts=Counter(all_cells["status"]),
+        notes=notes(rows, speed, references, unreadable),
     )
 
 
@@ -274,7 +298,8 @@ def _curves(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
         of_seed = _completed_of_each_seed(group)
         metrics = read_metrics(of_seed[of_seed["task"] == "train"])
         parts.append(metrics.assign(row=row, seed=of_seed["seed"].reindex(metrics["record"]).to_numpy()))
-    return pd.concat([part for part in parts if not part.empty] or parts[:1], ignore_index=True)
+    whole = [part for part in parts if not part.empty] or parts[:1] or [read_metrics(pd.DataFrame(columns=["path"]))]
+    return pd.concat(whole, ignore_index=True)
 
 
 def _environments(records: pd.DataFrame) -> list[dict[str, Any]]:

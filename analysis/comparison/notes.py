@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..noise import NOISY_ABOVE_PERCENT, NOISY_SIGN
+from ..records import MIXER_ALONE
 from .beside_published import PUBLISHED_RULE
 from .reference_speed import ReferenceSpeed
 from .seeds import STANDING_RULE
+
+MIXERS_ALONE = (
+    "A mixer alone gets maps without a network around it; its training step is forward and backward. GMAC/s count its "
+    "multiply-accumulates, three times in training. GB/s count input, parameters and output once, and in training also "
+    "what the gradients of input and parameters need (input, parameters, the output's gradient) and are: intermediate "
+    "results are not counted, since they need never reach memory."
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +27,9 @@ class Note:
     short: str = ""
 
 
-def notes(rows: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: Sequence[str]) -> list[Note]:
+def notes(
+    rows: pd.DataFrame, speed: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: Sequence[str]
+) -> list[Note]:
     """What a reader of `rows` has to know, and nothing about what is not there."""
     found = []
     if rows["top1_percent"].notna().any():
@@ -39,6 +50,21 @@ def notes(rows: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: 
                 f"Speed is the median after warm-up, ± the inter-quartile range, measured {conditions}. A training "
                 "step is forward, backward and optimiser, without reading data.",
                 f"Speed: {conditions}.",
+            )
+        )
+    if (speed["iqr_percent"] > NOISY_ABOVE_PERCENT).any():
+        text = (
+            f"{NOISY_SIGN} The inter-quartile range is above {NOISY_ABOVE_PERCENT:g} % of the median: the machine was "
+            "not quiet."
+        )
+        found.append(Note(text, text))
+    if (speed["subject"] == MIXER_ALONE).any():
+        found.append(Note(MIXERS_ALONE))
+    if speed["speedup"].notna().any():
+        found.append(
+            Note(
+                "Times as fast: median over turns of the reference's latency by this one's, with the 95 % confidence "
+                "interval of that median; both took turns in one process."
             )
         )
     environments = sorted({name for names in rows["speed_environment"].dropna() for name in names.split(", ")})

@@ -1,17 +1,18 @@
 """One speed for each row: all under the same conditions, or not at all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from ..records import SPEED_CONDITIONS, SPEED_RESULTS, read_speed
+from ..records import MIXER_ALONE, SPEED_CONDITIONS, SPEED_RESULTS, read_speed
+from .candidates import names_of
 from .identity import CONTROLS, key_of, network_identity
 
-# The network decides the resolution, and inference and training are columns of their own.
-FREE_CONDITIONS = [name for name in SPEED_CONDITIONS if name not in ("mode", "resolution")]
+# The network decides the resolution, inference and training are columns of their own, and no mixer alone is among them.
+FREE_CONDITIONS = [name for name in SPEED_CONDITIONS if name not in ("mode", "resolution", "subject", "dim", "columns")]
 MODES = ("inference", "training")
 
 
@@ -47,17 +48,23 @@ def _given(value: Any) -> bool:
 def measured_speeds(records: pd.DataFrame) -> pd.DataFrame:
     """Every measurement in `records` with its network; of the same one twice in one environment, the latest."""
     speed = read_speed(records)
-    columns = ["network", "mixer", "control", "scale", "sweep", "device", "finished"]
-    records = records.assign(control=records["mixer"].isin(CONTROLS))
-    speed = speed.join(records[[*columns, "config"]], on="record")
+    speed = speed.join(records[["sweep", "device", "finished", "config"]], on="record")
+    configs = [
+        json.loads(config) | (of_candidate or {})
+        for config, of_candidate in zip(speed["config"], speed["candidate_config"], strict=True)
+    ]
+    names = pd.DataFrame([names_of(config) for config in configs], index=speed.index, dtype="object")
+    speed = speed.join(names.reindex(columns=["network", "mixer", "scale"]))
+    speed["control"] = speed["mixer"].isin(CONTROLS)
     own_resolution = records["resolution"].reindex(speed["record"]).to_numpy()
     speed["resolution"] = speed["resolution"].fillna(pd.Series(own_resolution, index=speed.index))
     speed["network_key"] = [
-        key_of(network_identity(json.loads(config), int(resolution)))
-        for config, resolution in zip(speed["config"], speed["resolution"], strict=True)
+        key_of(network_identity(config, int(resolution)))
+        for config, resolution in zip(configs, speed["resolution"], strict=True)
     ]
     speed = speed.sort_values("finished", kind="stable", na_position="first")
     speed = speed.drop_duplicates(["network_key", "fingerprint", *SPEED_CONDITIONS], keep="last")
+    columns = ["network", "mixer", "control", "scale", "candidate", "sweep", "device", "finished"]
     order = [*columns, "fingerprint", "network_key", *SPEED_CONDITIONS, *SPEED_RESULTS]
     return speed.sort_index()[order].reset_index(drop=True)
 
@@ -67,7 +74,7 @@ def reference_speed(speed: pd.DataFrame, mode: str) -> ReferenceSpeed:
 
     A network measured in several environments shows the one in which most networks were measured.
     """
-    speed = speed[speed["mode"] == mode]
+    speed = speed[(speed["mode"] == mode) & (speed["subject"] != MIXER_ALONE)]
     if speed.empty:
         return ReferenceSpeed(mode, None, {})
 
@@ -82,3 +89,39 @@ def reference_speed(speed: pd.DataFrame, mode: str) -> ReferenceSpeed:
     chosen = chosen.assign(coverage=chosen["fingerprint"].map(coverage)).sort_values("coverage", kind="stable")
     measurements = {row["network_key"]: row for row in chosen.to_dict("records")}
     return ReferenceSpeed(mode, dict(zip(FREE_CONDITIONS, conditions, strict=True)), measurements)
+
+
+class SpeedEnvironmentError(ValueError):
+    """Speeds of several environments would be ranked, or of one in which there are none; the message names them."""
+
+
+def refuse_mixed_environments(speed: pd.DataFrame, references: Iterable[ReferenceSpeed]) -> None:
+    """Raises: SpeedEnvironmentError if one of `references` puts speeds of several environments beside each other."""
+    for reference in references:
+        fingerprints = sorted({row["fingerprint"] or "unknown" for row in reference.measurements.values()})
+        if len(fingerprints) > 1:
+            where = [_describe_environment(speed, fingerprint) for fingerprint in fingerprints]
+            raise SpeedEnvironmentError(
+                f"{reference.mode} was measured in {len(fingerprints)} environments, {'; '.join(where)}: a ranking of "
+                "speeds over different ones would say nothing. Measure again in one of them (rerun=true), choose one "
+                f"(task.fingerprint={fingerprints[0]}), or ask for all of them (task.mixed_fingerprints=true)"
+            )
+
+
+def of_environment(speed: pd.DataFrame, fingerprint: str) -> pd.DataFrame:
+    """The measurements of one environment.
+
+    Raises: SpeedEnvironmentError when there is none.
+    """
+    chosen = speed[speed["fingerprint"] == fingerprint]
+    if chosen.empty:
+        known = ", ".join(sorted(speed["fingerprint"].dropna().unique())) or "none"
+        raise SpeedEnvironmentError(f"task.fingerprint={fingerprint}: no speed was measured there; there are {known}")
+    return chosen.reset_index(drop=True)
+
+
+def _describe_environment(speed: pd.DataFrame, fingerprint: str) -> str:
+    """E.g. `0123456789ab (cpu: halo, sra)`."""
+    there = speed[speed["fingerprint"].fillna("unknown") == fingerprint]
+    names = dict.fromkeys(mixer or network for mixer, network in zip(there["mixer"], there["network"], strict=True))
+    return f"{fingerprint} ({', '.join(there['device'].dropna().unique())}: {', '.join(names)})"

@@ -16,18 +16,30 @@ __all__ = ["write_report"]
 WHITE = "#ffffff"
 
 
-def write_report(root: Path | str, output: Path | str, sweep: str | None = None) -> Path:
+def write_report(
+    root: Path | str,
+    output: Path | str,
+    sweep: str | None = None,
+    *,
+    fingerprint: str | None = None,
+    mixed_fingerprints: bool = False,
+) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
     Beside it, for documents, `pareto.svg` and `pareto.png`: the first chart of accuracy against cost, if there is one.
+
+    Args:
+        fingerprint: of the only environment whose speeds are wanted.
+        mixed_fingerprints: whether speeds of several environments may stand in one column.
 
     Returns:
         The path of the page.
 
     Raises:
         NoRecordsError: there is no record to compare.
+        SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep)
+    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
     drawn = charts(comparison)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

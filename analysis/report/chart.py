@@ -39,6 +39,14 @@ def labels(rows: pd.DataFrame) -> list[str]:
     return [mixer or network for mixer, network in zip(rows["mixer"], rows["network"], strict=True)]
 
 
+def speed_labels(speed: pd.DataFrame) -> list[str]:
+    """Like `labels`, with the implementation where a mixer was measured in several."""
+    names = pd.Series(labels(speed), index=speed.index, dtype="object")
+    several = speed.groupby(names)["implementation"].transform("nunique") > 1
+    said = several & speed["implementation"].notna()
+    return list(names.where(~said, names + " " + speed["implementation"].fillna("")))
+
+
 def color(look: Mapping[str, Style], present: pd.Series) -> alt.Color:
     """The colour of column `label`; the page has one legend for all charts."""
     shown = [label for label in look if label in set(present)]

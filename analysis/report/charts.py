@@ -6,7 +6,9 @@ from typing import Any
 import altair as alt
 
 from ..comparison import Comparison
-from .chart import Chart, labels
+from ..records import MIXER_ALONE
+from .chart import Chart, labels, speed_labels
+from .cost_curves import cost_curves
 from .learning_curves import learning_curves
 from .pareto import pareto_charts
 from .speed_curves import speed_curves
@@ -19,7 +21,8 @@ TRAINING = ["task", "data", "resolution", "recipe", "precision"]
 def charts(comparison: Comparison) -> list[Chart]:
     """Every chart that the numbers are there for."""
     rows = comparison.rows.assign(label=labels(comparison.rows))
-    speed = comparison.speed.assign(label=labels(comparison.speed))
+    speed = comparison.speed.assign(label=speed_labels(comparison.speed))
+    alone = speed["subject"] == MIXER_ALONE
     look = styles([*rows["label"], *speed["label"]])
     trained = rows[rows["top1_percent"].notna()]
     found: list[Chart] = []
@@ -28,7 +31,8 @@ def charts(comparison: Comparison) -> list[Chart]:
             conditions = training_conditions(group.iloc[0])
             found += pareto_charts(group, conditions, look)
             found += learning_curves(group, comparison.curves, conditions, look)
-        found += speed_curves(speed, look)
+        found += speed_curves(speed[~alone], look)
+        found += cost_curves(speed[alone], look)
     return found
 
 

@@ -15,7 +15,7 @@ from ..comparison import Comparison
 from ..table.columns import Cell, Column
 from ..table.layout import Layout, lay_out_comparison, lay_out_speed
 from .cards import Card, cards
-from .chart import Chart, labels
+from .chart import Chart, labels, speed_labels
 from .style import Style, styles
 
 FOLDER = Path(__file__).parent
@@ -39,7 +39,7 @@ ENVIRONMENT_KEYS = (
 
 def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str:
     """The whole page."""
-    look = styles([*labels(comparison.rows), *labels(comparison.speed)])
+    look = styles([*labels(comparison.rows), *labels(comparison.speed), *speed_labels(comparison.speed)])
     sections = [
         _cards(cards(comparison)),
         _comparison(comparison, look),
@@ -110,6 +110,8 @@ def _cards(found: Sequence[Card]) -> str:
 
 
 def _comparison(comparison: Comparison, look: Mapping[str, Style]) -> str:
+    if comparison.rows.empty:
+        return ""
     layout = lay_out_comparison(comparison)
     rows = comparison.rows.to_dict("records")
     return (

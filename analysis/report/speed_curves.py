@@ -44,7 +44,7 @@ def speed_curves(speed: pd.DataFrame, look: Mapping[str, Style]) -> Iterator[Cha
             if measured[variable.column].nunique() < 2:
                 continue
             settings = dict(zip(fixed, values, strict=True))
-            conditions = [_say(name, settings[name]) for name in said if pd.notna(settings[name])]
+            conditions = [say(name, settings[name]) for name in said if pd.notna(settings[name])]
             yield Chart(
                 kind="speed",
                 title=f"{settings['mode'].capitalize()} speed against {variable.name}",
@@ -55,7 +55,7 @@ def speed_curves(speed: pd.DataFrame, look: Mapping[str, Style]) -> Iterator[Cha
             )
 
 
-def _say(name: str, value: Any) -> str:
+def say(name: str, value: Any) -> str:
     if name == "compiled":
         return "compiled" if value is True else "eager"
     if name in ("precision", "scale", "memory_format"):

@@ -37,6 +37,7 @@ class Prepared:
     peak_mib: float | None
     warmup_seconds: float
     moved: int | None
+    params: int
     implementation: str
 
 
@@ -104,7 +105,12 @@ class Entrant:
         memory.reset_peak()
         step()
         return Prepared(
-            Runner(step, step_seconds), memory.peak_mib(), warmup_seconds, moved, "+".join(sorted(used)) or PYTORCH
+            Runner(step, step_seconds),
+            memory.peak_mib(),
+            warmup_seconds,
+            moved,
+            params=sum(parameter.numel() for parameter in module.parameters()),
+            implementation="+".join(sorted(used)) or PYTORCH,
         )
 
     def _moved(self, module: nn.Module, x: Tensor, autocast: Autocast) -> int:

@@ -13,9 +13,19 @@ __all__ = ["print_comparison", "to_latex", "to_markdown", "write_tables"]
 
 
 def write_tables(
-    root: Path | str, output: Path | str, sweep: str | None = None, console: Console | None = None
+    root: Path | str,
+    output: Path | str,
+    sweep: str | None = None,
+    console: Console | None = None,
+    *,
+    fingerprint: str | None = None,
+    mixed_fingerprints: bool = False,
 ) -> list[Path]:
     """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
+
+    Args:
+        fingerprint: of the only environment whose speeds are wanted.
+        mixed_fingerprints: whether speeds of several environments may stand in one column.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.tex` and, where speed was measured, `speed.csv`. The CSV files
@@ -23,8 +33,9 @@ def write_tables(
 
     Raises:
         NoRecordsError: there is no record to compare.
+        SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep)
+    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
     print_comparison(comparison, console or Console())
     return write_comparison(comparison, Path(output))
 

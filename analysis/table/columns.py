@@ -8,8 +8,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..comparison import BEST, NOT_DISTINGUISHABLE
+from ..noise import NOISY_SIGN, is_noisy
 
 Row = Mapping[str, Any]
+# Which numbers of a measurement are as noisy as its latency.
+TIMES = ("images_per_second", "latency_ms")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def _condition(name: str, heading: str, sparse: bool = False, essential: bool = 
             return Cell("yes" if value else "no", value)
         return Cell(str(value), value)
 
-    numeric = name in ("resolution", "batch_size", "threads")
+    numeric = name in ("resolution", "columns", "dim", "batch_size", "threads")
     return Column(name, heading, "", cell, condition=True, sparse=sparse, essential=essential, numeric=numeric)
 
 
@@ -109,11 +112,22 @@ def _speed(name: str, heading: str, unit: str, form: str, prefix: str = "", esse
         if _missing(value):
             return Cell("", None)
         text = format(value, form)
-        if name == "latency_ms" and not _missing(row[f"{prefix}latency_iqr_ms"]):
-            text += f" ± {row[f'{prefix}latency_iqr_ms']:{form}}"
+        median, iqr = row[f"{prefix}latency_ms"], row[f"{prefix}latency_iqr_ms"]
+        if name == "latency_ms" and not _missing(iqr):
+            text += f" ± {iqr:{form}}"
+        if name in TIMES and not (_missing(median) or _missing(iqr)) and is_noisy(median, iqr):
+            text += f" {NOISY_SIGN}"
         return Cell(text, value)
 
     return Column(prefix + name, heading, unit, cell, essential=essential)
+
+
+def _speedup(row: Row) -> Cell:
+    value = row["speedup"]
+    if _missing(value):
+        return Cell("", None)
+    limits = "" if _missing(row["speedup_low"]) else f" [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
+    return Cell(f"{value:.2f}{limits} × {row['speedup_over']}", value)
 
 
 def _unfinished(row: Row) -> Cell:
@@ -164,10 +178,14 @@ SPEED_COLUMNS: Sequence[Column] = (
     _condition("network", "network"),
     Column("mixer", "mixer", "", _mixer, numeric=False),
     _condition("scale", "scale"),
+    _condition("subject", "subject", sparse=True),
+    _condition("dim", "channels"),
     _condition("mode", "mode"),
     _condition("compiled", "compiled"),
     _condition("precision", "precision"),
+    _condition("implementation", "computed by"),
     _condition("resolution", "resolution"),
+    _condition("columns", "columns"),
     _condition("memory_format", "memory format"),
     _condition("tf32", "TF32"),
     _condition("cudnn_benchmark", "cuDNN benchmark"),
@@ -176,5 +194,8 @@ SPEED_COLUMNS: Sequence[Column] = (
     _condition("batch_size", "batch"),
     _speed("images_per_second", "speed", "images/s", ",.0f"),
     _speed("latency_ms", "latency", "ms", ",.1f"),
+    _number("gmacs_per_second", "rate", "GMAC/s", ",.1f"),
+    _number("gb_per_second", "traffic", "GB/s", ",.1f"),
     _speed("peak_memory_mib", "memory", "MiB", ",.0f"),
+    Column("speedup", "times as fast", "", _speedup),
 )

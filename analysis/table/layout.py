@@ -54,7 +54,7 @@ def lay_out_comparison(comparison: Comparison) -> Layout:
 
 def lay_out_speed(comparison: Comparison) -> Layout:
     """Every measurement of speed."""
-    return _lay_out(comparison.speed, SPEED_COLUMNS, ["network", "mixer", "scale"])
+    return _lay_out(comparison.speed, SPEED_COLUMNS, ["network", "mixer", "scale", "dim"])
 
 
 def _lay_out(rows: pd.DataFrame, columns: Sequence[Column], sections: Sequence[str]) -> Layout:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from ..comparison import Comparison
 from .columns import Cell
-from .layout import Layout, lay_out_comparison
+from .layout import Layout, lay_out_comparison, lay_out_speed
 
 STYLES = {"best": "bold green", "near": "green", "control": "italic dim", "problem": "red"}
 SIGNS = {"best": " *", "near": " ≈"}
@@ -25,7 +25,9 @@ UNBOUNDED = 10_000
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print `comparison`. Where the output is a file, lines are as long as the table needs."""
-    layout = lay_out_comparison(comparison).essential()
+    # Where no network was measured, mixers alone were.
+    whole = lay_out_speed(comparison) if comparison.rows.empty else lay_out_comparison(comparison)
+    layout = whole.essential()
     dropped = []
     if console.is_terminal:
         present = {column.name for column in layout.columns}

@@ -6,10 +6,12 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.comparison import NoRecordsError, compare
 from analysis.report import write_report
+from analysis.report.chart import speed_labels
 from analysis.report.charts import charts
 from analysis.report.label_places import CHARACTER_WIDTH, HEIGHT, place_labels
 from analysis.report.pareto_front import pareto_front
@@ -166,9 +168,47 @@ def test_speeds_of_two_environments_are_not_in_one_chart(tmp_path):
         fingerprint = "aaaa1111" if mixer in ("halo", "sra") else "bbbb2222"
         environment = ENVIRONMENT | {"fingerprint": fingerprint}
         write_cell(tmp_path, cell_record("speed", mixer, rows=[speed_row()], environment=environment))
-    speed = [chart for chart in charts(compare(tmp_path)) if chart.title == "Top-1 against inference speed"]
+    drawn = charts(compare(tmp_path, mixed_fingerprints=True))
+    speed = [chart for chart in drawn if chart.title == "Top-1 against inference speed"]
     assert [chart.conditions.rpartition(", ")[2] for chart in speed] == ["environment aaaa1111", "environment bbbb2222"]
     assert {row["label"] for row in chart_data(speed[0].spec)} == {"halo", "sra"}
+
+
+def test_mixers_alone_are_drawn_as_cost_against_resolution(tmp_path):
+    for mixer, costs in (("halo", (8.0, 40.0)), ("sra", (4.0, 60.0))):
+        alone = {"subject": "mixer", "dim": 96, "candidate": mixer, "config": {"mixer": {"name": mixer}}}
+        rows = [
+            speed_row(resolution=side, columns=columns, latency_ms=8 * cost, **alone)
+            for side, columns, cost in ((14, None, costs[0]), (56, 28, costs[1]))
+        ]
+        record = cell_record("speed", mixer, rows=rows, scale=None)
+        record["config"]["subject"] = "mixer"
+        write_cell(tmp_path, record)
+    [chart] = charts(compare(tmp_path))
+    assert chart.title == "Mixers alone: cost of inference against resolution"
+    assert chart.conditions == "dim 96, batch size 8, eager, fp32"
+    points = {(row["label"], row["shape"]): row["cost"] for row in chart_data(chart.spec) if "label" in row}
+    assert points == {
+        ("halo", "14×14"): 8.0,
+        ("halo", "56×28"): 40.0,
+        ("sra", "14×14"): 4.0,
+        ("sra", "56×28"): 60.0,
+    }
+    text = write_report(tmp_path, tmp_path / "report").read_text(encoding="utf-8")
+    assert "Mixers alone" in text
+    assert 'id="comparison"' not in text
+
+
+def test_implementations_of_a_mixer_are_lines_of_their_own():
+    speed = pd.DataFrame(
+        {
+            "mixer": ["dcnv3", "dcnv3", "halo", None],
+            "network": ["unified", "unified", "unified", "resnet18"],
+            "implementation": ["cpp", "reference", "torch", None],
+        },
+        dtype="object",
+    )
+    assert speed_labels(speed) == ["dcnv3 cpp", "dcnv3 reference", "halo", "resnet18"]
 
 
 def test_published_accuracies_are_drawn_beside_measured_ones_of_the_same_data_only(tmp_path, drawn):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from analysis.comparison import NoRecordsError, compare
+from analysis.comparison import NoRecordsError, SpeedEnvironmentError, compare
 from analysis.comparison.seeds import SeedScores, standings
 from analysis.table import write_tables
 
@@ -169,7 +169,14 @@ def test_environments_are_named_and_not_mixed(tmp_path):
     # halo was measured on both machines: the one that measured most is shown.
     faster = cell_record("speed", "halo", rows=[speed_row(images_per_second=9000.0)], sweep="gpu")
     write_cell(tmp_path, faster | {"environment": ENVIRONMENT | {"fingerprint": "bbbb2222"}})
-    comparison = compare(tmp_path)
+    with pytest.raises(SpeedEnvironmentError, match=r"aaaa1111 \(cpu: .*bbbb2222 .*task.mixed_fingerprints=true"):
+        compare(tmp_path)
+    chosen = compare(tmp_path, fingerprint="bbbb2222").rows.set_index("mixer")["inference_images_per_second"]
+    assert chosen["halo"] == 9000.0
+    assert math.isnan(chosen["sra"])
+    with pytest.raises(SpeedEnvironmentError, match=r"cccc3333: .* there are aaaa1111, bbbb2222"):
+        compare(tmp_path, fingerprint="cccc3333")
+    comparison = compare(tmp_path, mixed_fingerprints=True)
     rows = comparison.rows.set_index("mixer")
     assert dict(rows["speed_environment"]) == {
         **dict.fromkeys(("halo", "sra", "dcnv3"), "aaaa1111"),
@@ -177,6 +184,79 @@ def test_environments_are_named_and_not_mixed(tmp_path):
     }
     assert rows.loc["halo", "inference_images_per_second"] == 400.0
     assert any("2 environments (aaaa1111, bbbb2222)" in note.text for note in comparison.notes)
+
+
+def test_speeds_of_another_environment_that_rank_nobody_are_no_obstacle(tmp_path):
+    for mixer in ("halo", "sra"):
+        write_cell(tmp_path, cell_record("speed", mixer, rows=[speed_row()]))
+    elsewhere = cell_record("speed", "halo", rows=[speed_row()], environment=ENVIRONMENT | {"fingerprint": "bbbb2222"})
+    write_cell(tmp_path, elsewhere | {"sweep": "gpu"})
+    comparison = compare(tmp_path)
+    assert set(comparison.rows["speed_environment"]) == {"aaaa1111"}
+    assert len(comparison.speed) == 3
+
+
+def of_candidate(mixer: str, **changes: object) -> dict:
+    """A row of a network that took turns with others in one cell."""
+    return speed_row(**{"candidate": mixer, "config": {"mixer": {"name": mixer}}, "subject": "network"} | changes)
+
+
+def test_networks_that_took_turns_are_rows_of_their_own(tmp_path):
+    rows = [
+        of_candidate("halo", params=4_000_000, macs=60_000_000),
+        of_candidate("sra", images_per_second=800.0, params=3_000_000, macs=50_000_000)
+        | {"speedup": 2.0, "speedup_low": 1.9, "speedup_high": 2.1, "speedup_over": "halo"},
+    ]
+    write_cell(tmp_path, cell_record("speed", None, rows=rows))
+    halo, sra = sorted(rows_of(tmp_path), key=lambda row: row["mixer"])
+    assert (halo["mixer"], halo["inference_images_per_second"], halo["macs"]) == ("halo", 400.0, 60_000_000)
+    assert (sra["mixer"], sra["inference_images_per_second"], sra["params"]) == ("sra", 800.0, 3_000_000)
+    text = written(tmp_path, tmp_path / "tables")["comparison.md"]
+    assert markdown_tables(text)[1][1]["times as fast"] == "2.00 \\[1.90, 2.10\\] × halo"
+    assert compare(tmp_path).counts == {"completed": 1}
+
+
+def test_a_baseline_is_among_the_speeds_only(tmp_path):
+    network = {"network": {"name": "unified_halo_tiny", "baseline": True}, "mixer": None, "scale": None}
+    rows = [speed_row(config=network, candidate="baseline"), of_candidate("halo", candidate="ours")]
+    write_cell(tmp_path, cell_record("speed", "halo", rows=rows))
+    (row,) = rows_of(tmp_path)
+    assert row["mixer"] == "halo"
+    assert set(compare(tmp_path).speed["network"]) == {"unified_halo_tiny (baseline)", "unified"}
+
+
+def lone_mixer(mixer: str, resolution: int, latency_ms: float, **changes: object) -> dict:
+    row = of_candidate(mixer, subject="mixer", dim=96, resolution=resolution, images_per_second=8000 / latency_ms)
+    return row | {"latency_ms": latency_ms, "gmacs_per_second": 40.0, "gb_per_second": 5.0} | changes
+
+
+def test_mixers_alone_are_among_the_speeds_and_no_networks(tmp_path):
+    rows = [lone_mixer("halo", 14, 8.0), lone_mixer("halo", 28, 40.0, columns=14)]
+    record = cell_record("speed", "halo", rows=rows, scale=None)
+    record["config"]["subject"] = "mixer"
+    write_cell(tmp_path, record)
+    comparison = compare(tmp_path)
+    assert comparison.rows.empty
+    assert any("forward and backward" in note.text for note in comparison.notes)
+    texts = written(tmp_path, tmp_path / "tables")
+    [table] = markdown_tables(texts["comparison.md"])
+    assert [(row["resolution"], row["columns"]) for row in table] == [("14", ""), ("28", "14")]
+    assert {(row["rate (GMAC/s)"], row["traffic (GB/s)"]) for row in table} == {("40.0", "5.0")}
+    assert "halo" in printed(tmp_path)
+
+
+def test_a_noisy_speed_has_a_sign_that_a_note_explains(tmp_path):
+    write_cell(tmp_path, cell_record("speed", "halo", rows=[speed_row(latency_iqr_ms=0.5, iqr_percent=2.5)]))
+    assert "†" not in written(tmp_path, tmp_path / "tables")["comparison.md"]
+    noisy = speed_row(latency_iqr_ms=0.7, iqr_percent=3.5)
+    write_cell(tmp_path, cell_record("speed", "sra", rows=[noisy]))
+    texts = written(tmp_path, tmp_path / "tables")
+    halo, sra = sorted(markdown_tables(texts["comparison.md"])[0], key=lambda row: row["mixer"])
+    assert halo["inference (images/s)"] == "400"
+    assert sra["inference (images/s)"] == "400 †"
+    assert sra["inference latency (ms)"] == "20.0 ± 0.7 †"
+    assert "above 3 % of the median" in texts["comparison.md"]
+    assert r"400 $\dagger$" in texts["comparison.tex"]
 
 
 def test_the_latest_of_repeated_measurements_is_shown(tmp_path):

@@ -68,7 +68,7 @@ def test_the_rows_of_ours_are_of_the_network_that_the_command_line_builds() -> N
     unified = network_config("unified_pvt_tiny")
     assert (unified["network"]["name"], unified["mixer"], unified["scale"]) == ("unified", {"name": "sra"}, "tiny")
     assert network_config("dynamic_dwnet_tiny")["network"]["name"] == "dynamic_dwnet_tiny"
-    assert network_config("unified_pvt_tiny", BASELINE)["network"]["name"] == "baseline of unified_pvt_tiny"
+    assert network_config("unified_pvt_tiny", BASELINE)["network"]["baseline"] is True
 
 
 def test_the_operator_computes_what_its_plain_form_does() -> None:
