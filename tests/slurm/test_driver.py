@@ -54,7 +54,7 @@ def test_two_people_resume_at_once(sweep):
     sweep.submit("mixer.variant=0,1", "mixer.seconds=1", "platform.cells_per_job=2", "+platform.sbatch.hold=true")
     sweep.call(sweep.launch_command("cancel"))
     sweep.wait_until_over()
-    resumes = [sweep.start(sweep.launch_command("resume", "platform.sbatch.hold=false")) for _ in range(3)]
+    resumes = [sweep.start(sweep.launch_command("resume", "platform.sbatch={}")) for _ in range(3)]
     printed = [process.communicate(timeout=300)[0] for process in resumes]
     assert 0 in [process.returncode for process in resumes], printed
     assert len(sweep.queue()) == 1, printed

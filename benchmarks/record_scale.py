@@ -1,0 +1,95 @@
+"""How commands that read every record of a sweep behave with very many of them.
+
+    python -m benchmarks.record_scale --records 1000 10000 100000
+
+Makes trees of records as sweeps leave them (one folder a cell: config.yaml, record.json, metrics.jsonl, attempts.jsonl),
+of which one in fifty failed, and measures `status`, `status --json` and `task=table`: seconds, best of `--repeats`
+(the first also reads the disk), and peak memory.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from .commands import Measured, measure
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 300
+FAILED_EVERY = 50
+
+
+def example_cell(folder: Path) -> Path:
+    """The folder of a cell that was really run."""
+    choice = ("mixer=identity", "scale=micro", "data=digits", "recipe=short", "recipe.epochs=1", "task=train")
+    command = [sys.executable, str(ROOT / "run.py"), *choice, "sweep=example", "tracking.mode=disabled"]
+    measure(command, folder)
+    [record] = (folder / "runs" / "example").glob("*/record.json")
+    return record.parent
+
+
+def make_tree(example: Path, sweep: Path, count: int) -> None:
+    """`count` cells like `example`, each with a seed and an identity of its own."""
+    record = json.loads((example / "record.json").read_text())
+    [row] = (example / "metrics.jsonl").read_text().splitlines()
+    metrics = "".join(json.dumps({**json.loads(row), "epoch": epoch + 1}) + "\n" for epoch in range(EPOCHS))
+    attempt = json.dumps({"job": "example/0", "restarts": 0, "node": "n0", "started": record["started"]}) + "\n"
+    attempt += json.dumps({"ended": record["finished"], "status": "completed", "reason": None}) + "\n"
+    for number in range(count):
+        identity = f"{number:012x}"
+        config = record["config"] | {"seed": number, "sweep": sweep.name}
+        own = record | {"cell": identity, "sweep": sweep.name, "config": config}
+        if number % FAILED_EVERY == 0:
+            own |= {"status": "failed", "reason": "NonFiniteLossError: the loss became NaN", "results": {}}
+        cell = sweep / f"identity-micro-digits-train-seed{number}-{identity}"
+        cell.mkdir(parents=True)
+        (cell / "record.json").write_text(json.dumps(own, indent=1))
+        (cell / "config.yaml").write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
+        (cell / "metrics.jsonl").write_text(metrics)
+        (cell / "attempts.jsonl").write_text(attempt)
+
+
+def best(command: Sequence[str], folder: Path, repeats: int) -> Measured:
+    runs = [measure(command, folder, statuses=(0, 1)) for _ in range(repeats)]
+    return min(runs, key=lambda run: run.seconds)
+
+
+def measure_tree(folder: Path, example: Path, count: int, repeats: int) -> str:
+    sweep = folder / "runs" / f"sweep{count}"
+    start = time.perf_counter()
+    make_tree(example, sweep, count)
+    made = time.perf_counter() - start
+    launch = [sys.executable, "-m", "launch"]
+    table = [sys.executable, str(ROOT / "run.py"), "task=table", f"sweep={sweep.name}"]
+    runs = [
+        best([*launch, "status", sweep.name], folder, repeats),
+        best([*launch, "status", sweep.name, "--json"], folder, repeats),
+        best(table, folder, repeats),
+    ]
+    shutil.rmtree(sweep)
+    cells = " | ".join(f"{run.seconds:.2f} s, {run.peak_mib:.0f} MiB" for run in runs)
+    return f"| {count:,} | {made:.0f} s | {cells} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--directory", type=Path, help="a folder of the file system that is to be measured")
+    options = parser.parse_args(arguments)
+    print("| records | made in | status | status --json | task=table |")
+    print("|--:|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory(prefix="record-scale-", dir=options.directory) as folder:
+        example = example_cell(Path(folder))
+        for count in options.records:
+            print(measure_tree(Path(folder), example, count, options.repeats), flush=True)
+
+
+if __name__ == "__main__":
+    main()
