@@ -2,8 +2,9 @@
 
     python -m benchmarks.record_scale --records 1000 10000 100000
 
-Makes trees of records as sweeps leave them (one folder a cell: config.yaml, record.json, metrics.jsonl, attempts.jsonl),
-of which one in fifty failed, and measures `status`, `status --json` and `task=table`: seconds, best of `--repeats`
+Makes trees of records as sweeps leave them: one folder a cell with config.yaml, record.json, metrics.jsonl and
+attempts.jsonl; one cell in fifty failed. Then measures `python -m launch status`, the same with `--json`, reading all
+records into one DuckDB table, all epochs into another, and `task=table` with its report: seconds, best of `--repeats`
 (the first also reads the disk), and peak memory.
 """
 
@@ -12,17 +13,17 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from .commands import Measured, measure
+from .commands import measure
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 300
+EPOCHS = 30
 FAILED_EVERY = 50
+READ = "import sys; from analysis.records import *; records = read_records('runs', sys.argv[1])"
 
 
 def example_cell(folder: Path) -> Path:
@@ -55,26 +56,26 @@ def make_tree(example: Path, sweep: Path, count: int) -> None:
         (cell / "attempts.jsonl").write_text(attempt)
 
 
-def best(command: Sequence[str], folder: Path, repeats: int) -> Measured:
+def best(command: Sequence[str], folder: Path, repeats: int) -> str:
     runs = [measure(command, folder, statuses=(0, 1)) for _ in range(repeats)]
-    return min(runs, key=lambda run: run.seconds)
+    run = min(runs, key=lambda run: run.seconds)
+    return f"{run.seconds:.2f} s, {run.peak_mib:.0f} MiB"
 
 
-def measure_tree(folder: Path, example: Path, count: int, repeats: int) -> str:
+def measure_tree(folder: Path, example: Path, count: int, repeats: int, with_table: bool) -> str:
     sweep = folder / "runs" / f"sweep{count}"
-    start = time.perf_counter()
     make_tree(example, sweep, count)
-    made = time.perf_counter() - start
-    launch = [sys.executable, "-m", "launch"]
-    table = [sys.executable, str(ROOT / "run.py"), "task=table", f"sweep={sweep.name}"]
-    runs = [
-        best([*launch, "status", sweep.name], folder, repeats),
-        best([*launch, "status", sweep.name, "--json"], folder, repeats),
-        best(table, folder, repeats),
+    commands = [
+        ["-m", "launch", "status", sweep.name],
+        ["-m", "launch", "status", sweep.name, "--json"],
+        ["-c", READ, sweep.name],
+        ["-c", f"{READ}; read_metrics(records)", sweep.name],
     ]
+    cells = [best([sys.executable, *command], folder, repeats) for command in commands]
+    table = [sys.executable, str(ROOT / "run.py"), "task=table", f"sweep={sweep.name}"]
+    cells.append(best(table, folder, repeats=1) if with_table else "")
     shutil.rmtree(sweep)
-    cells = " | ".join(f"{run.seconds:.2f} s, {run.peak_mib:.0f} MiB" for run in runs)
-    return f"| {count:,} | {made:.0f} s | {cells} |"
+    return f"| {count:,} | {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,13 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--directory", type=Path, help="a folder of the file system that is to be measured")
+    parser.add_argument("--table-up-to", type=int, default=1000, help="records with which task=table is run, too")
     options = parser.parse_args(arguments)
-    print("| records | made in | status | status --json | task=table |")
-    print("|--:|--:|--:|--:|--:|")
+    print("| records | status | status --json | read_records | read_metrics, too | task=table |")
+    print("|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="record-scale-", dir=options.directory) as folder:
         example = example_cell(Path(folder))
         for count in options.records:
-            print(measure_tree(Path(folder), example, count, options.repeats), flush=True)
+            print(measure_tree(Path(folder), example, count, options.repeats, count <= options.table_up_to), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
     python -m benchmarks.slurm_scale --cells 1000 --cells-per-job 1 50
     python -m tests.slurm stop
 
-One line for each packing: seconds, CPU seconds and peak memory of the submitting command, jobs and arrays, then cells
+One line for each packing: jobs; seconds, CPU seconds and peak memory of the submitting command; then cells
 completed per minute during `--seconds` after the submission; what is left is cancelled. A cell counts a micro network,
-which takes a second or less; starting Python and PyTorch comes on top, once a job. On a machine that is controller and
+which takes about a second; starting Python and PyTorch comes on top, once a job. On a machine that is controller and
 nodes at once, the rate is bound by its cores, so the last line says what Slurm itself does with as many jobs of
 `sleep 1`.
 """
@@ -50,7 +50,7 @@ def completed(folder: Path, sweep: str) -> int:
 def measure_submission(folder: Path, cells: int, cells_per_job: int, cpus: int, seconds: float) -> str:
     sweep = f"packed{cells_per_job}"
     submission = measure(submit_command(sweep, cells, cells_per_job, cpus), folder)
-    jobs, arrays = len(squeue("--array")), len({line.split("_")[0] for line in squeue("--format=%A_")})
+    jobs = len(squeue("--array"))
     start = time.perf_counter()
     while squeue() and time.perf_counter() - start < seconds:
         time.sleep(1)
@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="slurm-scale-") as folder:
         for cells_per_job in options.cells_per_job:
-            print(measure_submission(Path(folder), options.cells, cells_per_job, options.cpus, options.seconds))
+            line = measure_submission(Path(folder), options.cells, cells_per_job, options.cpus, options.seconds)
+            print(line, flush=True)
     print(measure_slurm(options.cells, options.cpus))
 
 
