@@ -164,10 +164,14 @@ class TrialSweep:
         return [json.loads(line)["epoch"] for line in path.read_text().splitlines()] if path.exists() else []
 
     def job_states(self) -> Counter[str]:
-        """How Slurm's accounting judges the jobs of the cluster, each once: by its last round."""
+        """How Slurm's accounting judges the jobs of the sweep, each once: by its last round. It may lag a bit."""
         text = self.cluster.run("sacct", "--noheader", "--allocations", "--parsable2", "--format=JobName,State")
         rows = [line.split("|") for line in text.splitlines()]
         return Counter(state.split()[0] for name, state in rows if name.startswith(f"{self.name}-"))
+
+    def check_jobs(self, **states: int) -> None:
+        """Slurm's states of the sweep's jobs, e.g. `COMPLETED=3`."""
+        self.wait(f"{states} in the accounts", lambda: self.job_states() == Counter(states), seconds=30)
 
     def check(self, completed: int, **others: int) -> None:
         """The sweep is over; so many cells are completed, each once, and so many are in each other status.

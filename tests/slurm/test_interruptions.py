@@ -35,7 +35,7 @@ def test_a_job_that_is_requeued_by_hand_continues(sweep):
     assert sweep.outcomes(cell) == ["preempted", "completed"]
     assert [attempt["restarts"] for attempt in sweep.attempts(cell)] == [0, 1]
     assert (sweep.weights(cell), sweep.losses(cell)) == expected
-    assert sweep.job_states() == Counter(COMPLETED=2)
+    sweep.check_jobs(COMPLETED=2)
 
 
 def test_a_training_that_is_longer_than_a_job_takes_several(sweep):
@@ -51,7 +51,7 @@ def test_a_training_that_is_longer_than_a_job_takes_several(sweep):
     assert set(interrupted) == {"preempted"}
     assert last == "completed"
     assert (sweep.weights(cell), sweep.losses(cell)) == expected
-    assert sweep.job_states() == Counter(COMPLETED=2)
+    sweep.check_jobs(COMPLETED=2)
 
 
 def test_a_job_may_only_be_interrupted_so_often(sweep):
@@ -61,7 +61,7 @@ def test_a_job_may_only_be_interrupted_so_often(sweep):
     sweep.cluster.run("scancel", "--signal=USR2", job)  # what Slurm sends before preemption and the time limit
     sweep.wait_until_over()
     sweep.check(completed=0, preempted=1)
-    assert sweep.job_states() == Counter(FAILED=1)
+    sweep.check_jobs(FAILED=1)
     assert "max_requeues" in sweep.describe()
 
 
@@ -78,7 +78,7 @@ def test_two_nodes_train_one_cell_and_are_preempted_in_the_middle(sweep):
     sweep.check(completed=2)
     assert sweep.outcomes(cell) == ["preempted", "completed"]
     assert (sweep.weights(cell), sweep.losses(cell)) == expected
-    assert sweep.job_states() == Counter(COMPLETED=2)
+    sweep.check_jobs(COMPLETED=2)
 
 
 def test_a_node_that_loses_power(sweep):
@@ -118,4 +118,4 @@ def test_the_controller_is_restarted_in_the_middle(sweep):
     sweep.cluster.start_controller()
     sweep.wait_until_over()
     sweep.check(completed=4)
-    assert sweep.job_states() == Counter(COMPLETED=4)
+    sweep.check_jobs(COMPLETED=4)

@@ -1,7 +1,5 @@
 """Cells that complete, fail and die: each ends as what it is, and the others are not disturbed."""
 
-from collections import Counter
-
 import pytest
 
 from .configuration import Features, Hardware
@@ -23,7 +21,7 @@ def test_thirty_cells_of_which_three_fail(sweep):
         assert "in _act" in record["traceback"]
         assert "this cell was told to fail" in sweep.call(sweep.launch_command("logs", cell))
     # Jobs 0, 2 and 4 have a failed cell each; their other cells are completed all the same.
-    assert sweep.job_states() == Counter(COMPLETED=3, FAILED=3)
+    sweep.check_jobs(COMPLETED=3, FAILED=3)
 
 
 def test_cells_share_a_job_each_on_its_own_gpu(sweep):
@@ -35,7 +33,7 @@ def test_cells_share_a_job_each_on_its_own_gpu(sweep):
     )
     sweep.wait_until_over()
     sweep.check(completed=3, failed=3)
-    assert sweep.job_states() == Counter(FAILED=1)
+    sweep.check_jobs(FAILED=1)
 
 
 def test_a_cell_whose_process_is_killed_is_tried_again_at_once(sweep, tmp_path):
@@ -44,7 +42,7 @@ def test_a_cell_whose_process_is_killed_is_tried_again_at_once(sweep, tmp_path):
     sweep.check(completed=1)
     [cell] = sweep.cells()
     assert sweep.outcomes(cell) == ["died", "completed"]
-    assert sweep.job_states() == Counter(COMPLETED=1)
+    sweep.check_jobs(COMPLETED=1)
 
 
 def test_a_cell_that_dies_every_time_fails_with_the_nodes_it_died_on(sweep):
@@ -58,7 +56,7 @@ def test_a_cell_that_dies_every_time_fails_with_the_nodes_it_died_on(sweep):
     assert attempts[0]["node"] == attempts[1]["node"] != attempts[2]["node"], sweep.describe()
     assert "3 times" in sweep.record(cell)["reason"]
     assert attempts[0]["node"] in sweep.record(cell)["reason"]
-    assert sweep.job_states() == Counter(FAILED=1)
+    sweep.check_jobs(FAILED=1)
 
 
 def test_a_cell_that_takes_more_memory_than_its_job_has_fails_alone(images, tmp_path, memory_cgroup):
