@@ -101,7 +101,9 @@ def ask_slurm(submissions: Sequence[Submission], statuses: Mapping[str, str | No
     if not any(statuses.get(cell) not in FINAL for cell in planned - live):
         return Slurm(queued, {})
     try:
-        return Slurm(queued, accounting(names, ours[0].submitted))
+        known = {job.name: task[0] for task, job in queued.items()}
+        arrays = {submission.name: submission.job_id or known.get(submission.name) for submission in ours}
+        return Slurm(queued, accounting(arrays, ours[0].submitted))
     except SlurmError as error:
         return Slurm(queued, {}, [f"Slurm's accounts are not known ({error}): why a job ended is not either"])
 

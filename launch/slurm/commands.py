@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,26 +82,21 @@ def parse_queue(text: str) -> dict[JobTask, Queued]:
     return jobs
 
 
-def accounting(names: Sequence[str], since: str) -> dict[JobTask, Accounted]:
-    """The jobs of these names that started or ended after `since` (ISO 8601, UTC).
+def accounting(arrays: Mapping[str, int | None], since: str) -> dict[JobTask, Accounted]:
+    """The jobs of these names, each with the id of its array if that is known, submitted after `since` (ISO 8601).
 
     Raises:
         SlurmError: the cluster keeps no accounts, or its database does not answer.
     """
-    if not names:
+    if not arrays:
         return {}
-    return parse_accounting(
-        call(
-            "sacct",
-            "--allusers",
-            "--allocations",
-            "--noheader",
-            "--parsable2",
-            f"--starttime={slurm_time(since)}",
-            f"--name={','.join(names)}",
-            "--format=JobID,JobName,State,ExitCode,NodeList",
-        )
-    )
+    ids = list(arrays.values())
+    # Asked for names, sacct leaves out jobs that never began; asked for ids, it has them.
+    which = f"--name={','.join(arrays)}" if None in ids else f"--jobs={','.join(map(str, ids))}"
+    fields = "--format=JobID,JobName,State,ExitCode,NodeList"
+    options = ("--allusers", "--allocations", "--noheader", "--parsable2", f"--starttime={slurm_time(since)}", fields)
+    jobs = parse_accounting(call("sacct", *options, which))
+    return {task: job for task, job in jobs.items() if job.name in arrays}
 
 
 def slurm_time(moment: str) -> str:
