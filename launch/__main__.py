@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 when all went well (for status: every cell is completed), 1 when not, 2 for an unknown name."""
     options = _parser().parse_args(arguments)
     sweep = Sweep(options.output / options.sweep)
-    if not sweep.cell_names():
+    if not sweep.has_cells():
         known = sorted(path.name for path in options.output.glob("*") if path.is_dir())
         listing = f"there are {', '.join(known)}" if known else "there is none"
         print(f"no sweep {options.sweep!r} in {options.output}: {listing}", file=sys.stderr)

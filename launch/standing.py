@@ -61,12 +61,11 @@ class Slurm:
 def standings(sweep: Sweep, slurm: Slurm | None = None) -> tuple[list[Standing], Sequence[str]]:
     """Every cell of the sweep, by name, and sentences about what could not be found out."""
     submissions = sweep.submissions()
-    names = sweep.cell_names()
-    statuses = {name: sweep.status(name) for name in names}
+    statuses = sweep.statuses()
     if slurm is None:
         slurm = ask_slurm(submissions, statuses)
     jobs = jobs_of_cells(submissions, slurm)
-    return [_standing(sweep, name, statuses[name], jobs.get(name), slurm) for name in names], slurm.problems
+    return [_standing(sweep, name, statuses[name], jobs.get(name), slurm) for name in statuses], slurm.problems
 
 
 def jobs_of_cells(submissions: Sequence[Submission], slurm: Slurm) -> dict[str, tuple[Submission, JobTask]]:

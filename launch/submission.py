@@ -79,19 +79,33 @@ class Sweep:
     def launch_folder(self) -> Path:
         return self.folder / ".launch"
 
+    def has_cells(self) -> bool:
+        return any(self._has_config(name) for name in self._folders())
+
     def cell_names(self) -> list[str]:
         """The directory of each cell that was planned: it left its `config.yaml` before the first one started."""
+        return [name for name in sorted(self._folders()) if self._has_config(name)]
+
+    def statuses(self) -> dict[str, str | None]:
+        """What the record of each cell says, None where there is none; one look at most files."""
+        found = {name: self.status(name) for name in sorted(self._folders())}
+        return {name: status for name, status in found.items() if status is not None or self._has_config(name)}
+
+    def _folders(self) -> list[str]:
         if not self.folder.is_dir():
             return []
         with os.scandir(self.folder) as entries:
-            return sorted(entry.name for entry in entries if os.path.exists(os.path.join(entry.path, "config.yaml")))
+            return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+
+    def _has_config(self, name: str) -> bool:
+        return (self.folder / name / "config.yaml").exists()
 
     def cell(self, name: str) -> Cell:
         return Cell.read(self.folder / name)
 
     def status(self, name: str) -> str | None:
         """What the cell's record says; None where there is none."""
-        return read_status(self.folder / name / "record.json")
+        return read_status(os.path.join(self.folder, name, "record.json"))
 
     def submission_folder(self, name: str) -> Path:
         return self.launch_folder / "submissions" / name

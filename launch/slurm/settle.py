@@ -34,7 +34,7 @@ def settle(sweep: Sweep) -> Live:
         SlurmError: squeue does not answer, so it is not known what runs.
     """
     submissions = sweep.submissions()
-    statuses = {name: sweep.status(name) for name in sweep.cell_names()}
+    statuses = sweep.statuses()
     slurm = ask_slurm(submissions, statuses)
     if slurm.queued is None:
         raise SlurmError(" ".join(slurm.problems))
