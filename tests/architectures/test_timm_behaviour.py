@@ -71,7 +71,7 @@ class TestForward:
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
 
     # Eight times the error for three bits less; deep products of generated kernels make the most of it.
-    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.1)])
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.15)])
     def test_autocast(self, network: nn.Module, expected: Tensor, dtype: torch.dtype, tolerance: float) -> None:
         with torch.no_grad(), torch.autocast("cpu", dtype):
             output = network(image(SIZE)).float()

@@ -125,6 +125,20 @@ def test_other_programs_get_pytorchs_own_functions() -> None:
         assert layer(x).dtype == torch.bfloat16
 
 
+class PerImage(nn.Module):
+    def forward(self, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+        return depthwise_conv(x, kernels, bias)
+
+
+def test_an_exported_program_takes_any_batch_though_each_image_has_kernels() -> None:
+    """A grouped convolution of the batch would fix the batch's size."""
+    batch = {0: torch.export.Dim.DYNAMIC}
+    exported = torch.export.export(PerImage(), arguments(per_image=True, batch=2), dynamic_shapes=(batch, batch, None))
+    for size in (2, 3):
+        inputs = arguments(per_image=True, batch=size)
+        torch.testing.assert_close(exported.module()(*inputs), depthwise_conv(*inputs))
+
+
 def test_layer_has_the_state_of_the_plain_one() -> None:
     layer, plain = DepthwiseConv2d(6, 7), nn.Conv2d(6, 6, 7, padding=3, groups=6)
     layer.load_state_dict(plain.state_dict())
