@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from ..records import SPEED_CONDITIONS
 from .style import Style
 
 WIDTH, HEIGHT = 540, 320
@@ -40,9 +41,10 @@ def labels(rows: pd.DataFrame) -> list[str]:
 
 
 def speed_labels(speed: pd.DataFrame) -> list[str]:
-    """Like `labels`, with the implementation where a mixer was measured in several."""
+    """Like `labels`, with the implementation where a mixer was measured in several under the same conditions."""
     names = pd.Series(labels(speed), index=speed.index, dtype="object")
-    several = speed.groupby(names)["implementation"].transform("nunique") > 1
+    alike = [names, *(speed[condition] for condition in (*SPEED_CONDITIONS, "scale", "fingerprint"))]
+    several = speed["implementation"].groupby(alike, dropna=False).transform("nunique") > 1
     said = several & speed["implementation"].notna()
     return list(names.where(~said, names + " " + speed["implementation"].fillna("")))
 

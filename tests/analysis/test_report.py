@@ -6,12 +6,10 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from analysis.comparison import NoRecordsError, compare
 from analysis.report import write_report
-from analysis.report.chart import speed_labels
 from analysis.report.charts import charts
 from analysis.report.label_places import CHARACTER_WIDTH, HEIGHT, place_labels
 from analysis.report.pareto_front import pareto_front
@@ -199,16 +197,13 @@ def test_mixers_alone_are_drawn_as_cost_against_resolution(tmp_path):
     assert 'id="comparison"' not in text
 
 
-def test_implementations_of_a_mixer_are_lines_of_their_own():
-    speed = pd.DataFrame(
-        {
-            "mixer": ["dcnv3", "dcnv3", "halo", None],
-            "network": ["unified", "unified", "unified", "resnet18"],
-            "implementation": ["cpp", "reference", "torch", None],
-        },
-        dtype="object",
-    )
-    assert speed_labels(speed) == ["dcnv3 cpp", "dcnv3 reference", "halo", "resnet18"]
+def test_implementations_of_a_mixer_are_lines_of_their_own(tmp_path):
+    for mixer, implementation in (("dcnv3", "cpp"), ("dcnv3", "reference"), ("halo", "cpp")):
+        rows = [speed_row(implementation=implementation, batch_size=size) for size in (1, 8)]
+        settings = {"name": mixer, "implementation": implementation}
+        write_cell(tmp_path, cell_record("speed", mixer, mixer=settings, rows=rows))
+    [chart] = charts(compare(tmp_path))
+    assert {row["label"] for row in chart_data(chart.spec)} == {"dcnv3 cpp", "dcnv3 reference", "halo"}
 
 
 def test_published_accuracies_are_drawn_beside_measured_ones_of_the_same_data_only(tmp_path, drawn):
