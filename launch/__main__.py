@@ -10,6 +10,7 @@ from rich.console import Console
 
 from .interruption import Preempted, exit_status
 from .submission import LaunchError, Sweep
+from .sweep import plural
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +95,7 @@ def cancel(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
     from .slurm.cancel import cancel as end_jobs
 
     count = end_jobs(sweep, matching(sweep, options.cells) if options.cells else sweep.cell_names())
-    console.print(f"{count} cells cancelled; `resume` runs them again")
+    console.print(f"{plural(count, 'cell')} cancelled; `resume` runs them again")
     return 0
 
 

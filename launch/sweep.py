@@ -72,4 +72,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     """E.g. `36 cells: 27 completed, 8 done before, 1 failed`."""
     counts = Counter("done before" if outcome.skipped else outcome.status for outcome in outcomes)
     states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
-    return f"{len(outcomes)} cell{'s' if len(outcomes) != 1 else ''}: {states or 'nothing to do'}"
+    return f"{plural(len(outcomes), 'cell')}: {states or 'nothing to do'}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 cell`, `2,000 cells`."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"

@@ -12,7 +12,7 @@ from launch.settings import SlurmSettings
 from launch.standing import Standing, standings
 from launch.submission import Sweep
 from launch.summary import print_results
-from launch.sweep import describe, summary
+from launch.sweep import describe, plural, summary
 
 from .cells import Submitted, submit_cells
 
@@ -94,7 +94,3 @@ def _outcome(cell: Cell, standing: Standing) -> Outcome:
         return Outcome(cell, read_record(standing.directory / "record.json"))
     # Its process could not say so itself.
     return Outcome(cell, opening_record(cell) | {"status": "failed", "reason": f"{standing.state}: {standing.reason}"})
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

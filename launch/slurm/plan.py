@@ -1,4 +1,4 @@
-"""`platform.dry_run=true`: what would be submitted, and what that may cost. Nothing is written and no job is made."""
+"""`platform.dry_run=true`: what would be submitted, and what that may cost. No job is made."""
 
 import os
 import statistics
@@ -13,6 +13,7 @@ from launch.cell import Cell, identity
 from launch.settings import SlurmSettings
 from launch.standing import read_epochs
 from launch.submission import Sweep
+from launch.sweep import plural
 
 from .arrays import Array, pack, split, tasks
 from .commands import SlurmError, queue
@@ -104,9 +105,9 @@ def summary(states: Mapping[str, str], arrays: Sequence[Array], settings: SlurmS
     running = {array.throttle for array in arrays} - {None}
     lines = [
         "cells      " + ", ".join(f"{count:,} {state}" for state, count in counted.items()),
-        f"arrays     {sizes}: {jobs:,} jobs of {settings.cells_per_job} cells and {tasks(settings)} processes each"
-        + (f", at most {settings.parallel} jobs at once" if running else ""),
-        f"job        {settings.nodes} nodes, {settings.nodes * settings.gpus_per_node or 'no'} GPUs, "
+        f"arrays     {sizes}: {plural(jobs, 'job')}, each of {plural(settings.cells_per_job, 'cell')} and "
+        f"{plural(tasks(settings), 'process')}" + (f", at most {settings.parallel} jobs at once" if running else ""),
+        f"job        {plural(settings.nodes, 'node')}, {plural(settings.nodes * settings.gpus_per_node, 'GPU')}, "
         f"{settings.hours:g} h; told to save {settings.signal_seconds} s before the end",
         f"limits     {allowed.array:,} jobs an array"
         + ("" if allowed.submit is None else f", {allowed.submit:,} jobs of yours, {allowed.queued:,} of them taken"),
