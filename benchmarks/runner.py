@@ -56,7 +56,7 @@ def speed_settings(setting: Setting, *, threads: int | None, seconds: float) -> 
         resolutions=[setting.side],
         machine_rates=True,
         warmup_seconds=min(1.0, seconds),
-        warmup_steps=2,
+        warmup_steps=1,  # and the step that shows the peak of the memory
         seconds=seconds,
         threads=threads,
     )

@@ -25,7 +25,11 @@ UNFOLDED_ROWS = 40  # a longer table of speeds starts folded
 ENVIRONMENT_KEYS = (
     "device",
     "cpu",
+    "cpu_max_mhz",
+    "governor",
     "threads",
+    "gpu_max_mhz",
+    "gpu_power_limit_w",
     "driver",
     "cuda",
     "torch",

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ def test_the_reference_is_the_one_that_was_asked_for() -> None:
     assert [row["speedup_over"] for row in rows] == ["b", None]
     with pytest.raises(ValueError, match=r"task.against=c: choose from a, b"):
         measure(sleepers([], a=0.0, b=0.0), settings(against="c"))
+
+
+def test_a_candidate_may_be_run_in_fewer_ways_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    baseline, ours = sleepers([], baseline=0.0, ours=0.0)
+    rows = measure([replace(baseline, compiled=(False,)), ours], settings(compiled=[False, True]))
+    ways = [(row["candidate"], row["compiled"], row["speedup_over"]) for row in rows]
+    # Ours compiled has no compiled baseline, so it is held against the eager one.
+    assert ways == [("baseline", False, None), ("ours", False, "baseline eager"), ("ours", True, "baseline eager")]
 
 
 def test_precisions_of_one_candidate_are_compared_with_the_first() -> None:
