@@ -14,8 +14,9 @@ from typing import Any, Literal, TypedDict
 
 SCHEMA = 1
 STATUSES = ("completed", "failed", "out_of_memory", "preempted", "running")
-# Keys of `config.data` that change nothing in a result: where the files lie, and how many processes read them.
-PLACE_KEYS = ("root", "workers")
+# Keys of `config.data` that change nothing in a result: where the files lie or come from, and how many processes
+# read them.
+PLACE_KEYS = ("root", "download", "workers")
 # Of `write_record`, which puts the status before everything that may be long.
 BEGINNING_BYTES = 1024
 STATUS_LINE = re.compile(rb'^ "status": "(\w+)",$', re.MULTILINE)

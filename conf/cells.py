@@ -15,7 +15,13 @@ from .errors import ConfigurationError
 from .subject import check_subject
 
 # Which parts of a data set a task reads.
-DATA_OF_TASK = {"complexity": (), "speed": (), "train": ("train", "validation"), "evaluate": ("validation",)}
+DATA_OF_TASK = {
+    "complexity": (),
+    "speed": (),
+    "train": ("train", "validation"),
+    "evaluate": ("validation",),
+    "loader": ("train",),
+}
 
 _NETWORKS_THAT_BUILD: set[str] = set()
 
@@ -108,16 +114,16 @@ def _check_values(config: Mapping[str, Any]) -> None:
     from launch.settings import platform_settings
     from training.data import check_data
     from training.recipe import check_recipe
-    from training.settings import DataSettings, RecipeSettings, TrainSettings
+    from training.settings import DataSettings, LoaderSettings, RecipeSettings, TrainSettings
 
     platform_settings(config["platform"])
     task = config["task"]["name"]
     # The images themselves are not needed to plan, where their number is known.
     planned = config["task"].get("dry_run", False) and config["data"]["train_images"] is not None
     check_data(DataSettings(**config["data"]), splits=() if planned else DATA_OF_TASK[task])
-    if task == "train":
+    if task in ("train", "loader"):
         check_recipe(RecipeSettings(**config["recipe"]))
-        TrainSettings(**config["task"])
+        {"train": TrainSettings, "loader": LoaderSettings}[task](**config["task"])
     if task == "speed":
         SpeedSettings(**config["task"])
 
@@ -147,6 +153,7 @@ def _check_weights(config: Mapping[str, Any]) -> None:
     if config["weights"] is not None:
         spec, fine_tuning = network_spec(config), config["task"]["name"] == "train"
         try:
-            check_weights(spec, config["weights"], fine_tuning=fine_tuning)
+            average = config["task"].get("average", False)
+            check_weights(spec, config["weights"], fine_tuning=fine_tuning, average=average)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"weights={config['weights']}: {error}") from error

@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 
 from analysis.settings import ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
 from launch.settings import PLATFORMS
-from training.settings import EvaluateSettings, TrainSettings
+from training.settings import EvaluateSettings, LoaderSettings, TrainSettings
 
 from .schema import CellConfig, OverviewConfig
 
@@ -17,6 +17,7 @@ CELL_TASKS = {
     "speed": SpeedSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
+    "loader": LoaderSettings,
 }
 # Tasks about everything there is, not about one cell.
 OVERVIEW_TASKS = {

@@ -20,6 +20,7 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
     # A speed belongs to the kind of device; the record's fingerprint tells machines apart.
     "speed": ("precision", "device", "subject", "dim", "resolution"),
     "train": ("precision", "data", "recipe", "seed", "weights"),
+    "loader": ("precision", "device", "data", "recipe"),
     "evaluate": ("precision", "data", "weights", "seed"),
 }
 # The C versions are several times faster; not every build of PyYAML has them.
@@ -38,7 +39,9 @@ def identity(config: Mapping[str, Any]) -> str:
     # The data set decides the size of the images and of the classifier for every task.
     defining["images"] = {key: config["data"][key] for key in ("resolution", "num_classes")}
     if "data" in RESULT_KEYS[task]:
-        defining["data"] = {key: value for key, value in config["data"].items() if key not in PLACE_KEYS}
+        # How fast images come depends on where they lie.
+        hidden = () if task == "loader" else PLACE_KEYS
+        defining["data"] = {key: value for key, value in config["data"].items() if key not in hidden}
     if task == "evaluate":
         # Only the parameters in the file matter for an evaluation, and the seed only when there is no file.
         defining["seed"] = None if config["weights"] else config["seed"]

@@ -5,6 +5,9 @@ from typing import Any
 
 from architectures import NetworkSpec
 
+# Tasks whose networks learn, by the recipe's stochastic depth.
+LEARNING = ("train", "loader")
+
 
 def network_spec(config: Mapping[str, Any]) -> NetworkSpec:
     """The network of a plain configuration, for its data's image size and number of classes."""
@@ -14,7 +17,7 @@ def network_spec(config: Mapping[str, Any]) -> NetworkSpec:
         "options": {option: value for option, value in network["options"].items() if value is not None},
         "num_classes": data["num_classes"],
         "img_size": (data["resolution"], data["resolution"]),
-        "drop_path_rate": config["recipe"]["drop_path_rate"] if config["task"]["name"] == "train" else None,
+        "drop_path_rate": config["recipe"]["drop_path_rate"] if config["task"]["name"] in LEARNING else None,
     }
     if network["name"] != "unified":
         return NetworkSpec(**common)

@@ -60,9 +60,13 @@ def describe(outcome: Outcome) -> str:
 
 
 def headline(results: Mapping[str, float]) -> str:
-    """What one wants to know first: the accuracy, or the size and cost of what was only described."""
+    """What one wants to know first: the accuracy, whether data or network binds, or size and cost."""
     if "top1_percent" in results:
         return f"top-1 {results['top1_percent']:.2f} %"
+    if "loader_images_per_second" in results:
+        loader, step = results["loader_images_per_second"], results["step_images_per_second"]
+        binds = f"the data bind: {results['data_wait_percent']:.0f} % waiting" if loader < step else "the network binds"
+        return f"data {loader:,.0f} images/s, network {step:,.0f} images/s: {binds}"
     if "params" in results:
         return f"{results['params'] / 1e6:.2f} M params, {results['macs'] / 1e9:.3f} GMACs"
     return ""

@@ -12,7 +12,8 @@ from analysis.speed import measure as measure_speed
 from architectures import build_network
 from mixers import load_mixer_module
 from training.evaluate import evaluate
-from training.settings import DataSettings, RecipeSettings, TrainSettings
+from training.loader_speed import measure_loader
+from training.settings import DataSettings, EvaluateSettings, LoaderSettings, RecipeSettings, TrainSettings
 from training.train import Interrupted, train
 
 from .candidates import candidates, is_mixer_alone, own_resolution
@@ -96,19 +97,42 @@ def _train(cell: Cell, supervision: Supervision) -> Parts:
 
 def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
     config, spec = cell.config, network_spec(cell.config)
+    settings = EvaluateSettings(**config["task"])
     data = DataSettings(**config["data"])
     network = build_network(spec)
     if config["weights"]:
-        load(network, spec, config["weights"], fine_tuning=False, show_progress=supervision.show_progress)
+        load(
+            network,
+            spec,
+            config["weights"],
+            fine_tuning=False,
+            average=settings.average,
+            show_progress=supervision.show_progress,
+        )
     results = evaluate(
         network,
         data,
         precision=config["precision"],
         device=device_of(config),
-        batch_size=config["task"]["batch_size"],
+        batch_size=settings.batch_size,
         show_progress=supervision.show_progress,
     )
     return {"results": _totals(describe(spec)) | results}
+
+
+def _loader(cell: Cell, supervision: Supervision) -> Parts:
+    config = cell.config
+    results = measure_loader(
+        build_network(network_spec(config)),
+        DataSettings(**config["data"]),
+        RecipeSettings(**config["recipe"]),
+        LoaderSettings(**config["task"]),
+        seed=config["seed"],
+        precision=config["precision"],
+        device=device_of(config),
+        show_progress=supervision.show_progress,
+    )
+    return {"results": results}
 
 
 TASKS: Mapping[str, Callable[[Cell, Supervision], Parts]] = {
@@ -116,4 +140,5 @@ TASKS: Mapping[str, Callable[[Cell, Supervision], Parts]] = {
     "speed": _speed,
     "train": _train,
     "evaluate": _evaluate,
+    "loader": _loader,
 }

@@ -13,7 +13,7 @@ OFFICIAL = "official"
 OFFICIAL_CLASSES = 1000
 
 
-def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool) -> None:
+def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool, average: bool = False) -> None:
     """Refuses weights that cannot be loaded, as far as that is known without reading or fetching them.
 
     Raises:
@@ -21,8 +21,8 @@ def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool) -> None
         ValueError: there are no official weights of this network, or they are for other classes.
         UnavailableError: a person has to fetch them first; says from where.
     """
-    if weights != OFFICIAL:
-        find_weights(Path(weights))
+    if weights != OFFICIAL or average:
+        find_weights(Path(weights), average=average)
         return
     check_release(_released_name(spec))
     if spec.num_classes != OFFICIAL_CLASSES and not fine_tuning:
@@ -32,11 +32,20 @@ def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool) -> None
         )
 
 
-def load(network: nn.Module, spec: NetworkSpec, weights: str, *, fine_tuning: bool, show_progress: bool) -> None:
+def load(
+    network: nn.Module,
+    spec: NetworkSpec,
+    weights: str,
+    *,
+    fine_tuning: bool,
+    show_progress: bool,
+    average: bool = False,
+) -> None:
     """Loads `weights` into `network`, which `spec` describes; all of them must fit.
 
     Args:
         weights: "official", or a path: a run's directory, a .safetensors file of ours, any other file of the authors'.
+        average: of a run's directory, the moving average of the weights.
         fine_tuning: keep the network's own classifier where the weights have one for another number of classes.
 
     Raises:
@@ -48,7 +57,7 @@ def load(network: nn.Module, spec: NetworkSpec, weights: str, *, fine_tuning: bo
         name = _released_name(spec)
         file = official_weights(name, options=spec.options, show_progress=show_progress)
     else:
-        file = find_weights(Path(weights))
+        file = find_weights(Path(weights), average=average)
         if file.suffix == ".safetensors":
             load_weights(network, file, fine_tuning=fine_tuning)
             return

@@ -145,3 +145,19 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
     refused = command("network=dwnet_tiny", "task=train", "task.dry_run=true", "task.dry_run_images=1", cwd=tmp_path)
     assert refused.returncode == 2
     assert "task.dry_run_images=1" in refused.stderr
+
+
+def test_the_loader_is_measured_and_says_what_binds(tmp_path):
+    options = ["data=digits", "recipe=short", "task.seconds=0.1", "tracking.mode=disabled"]
+    done = command("mixer=identity", "scale=micro", "task=loader", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "images/s: the network binds" in done.stdout
+    [record] = records(tmp_path)
+    assert record["results"]["loader_images_per_second"] > record["results"]["step_images_per_second"] > 0
+    assert record["config"]["data"]["decoder"] == "simplejpeg"
+
+
+def test_a_data_set_that_is_not_there_says_where_to_get_it(tmp_path):
+    done = command("network=resnet18", "task=evaluate", "weights=official", "data=imagenet_a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "imagenet-a.tar from https://" in done.stderr

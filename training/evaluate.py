@@ -63,6 +63,8 @@ def validate(
     for pixels, labels in batches.epoch(0):
         with autocast(pixels.device, precision):
             logits = network(normalize(pixels))
+        if batches.classes is not None:
+            logits = only(batches.classes.to(logits.device), logits)
         totals = totals.to(pixels.device) + _sums(logits.float(), labels)
         on_batch()
     if ranks.count > 1:
@@ -77,6 +79,13 @@ def validate(
         "validation_images": int(count),
         "corrupt_validation_images": sum(from_all(len(batches.findings.corrupt), ranks)),
     }
+
+
+def only(classes: Tensor, logits: Tensor) -> Tensor:
+    """Logits (B, classes of the network) in which none but `classes` can win or take part in the loss."""
+    kept = torch.full_like(logits, -math.inf)
+    kept[:, classes] = logits[:, classes]
+    return kept
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

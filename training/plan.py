@@ -103,8 +103,7 @@ def make_plan(
         raise ValueError(f"{train_images} training images are fewer than recipe.batch_size={recipe.batch_size}")
     place = torch.device(device)
     part = recipe.batch_size // recipe.accumulation
-    count = min(part, measured_images or (part if place.type == "cuda" else IMAGES_ON_CPU))
-    count -= count % 2  # mixup pairs images
+    count = measured_count(recipe, place, measured_images)
     learner = Learner(network, replace(recipe, batch_size=count, accumulation=1), precision=precision, device=place)
     augment = TrainingAugmentation(data, recipe, num_classes, place)
     pixels = torch.randint(0, 256, (count, 3, data.resolution, data.resolution), dtype=torch.uint8, device=place)
@@ -112,7 +111,7 @@ def make_plan(
 
     network.train()
     activations = _activation_bytes(learner, *augment(pixels, labels), augment.label_smoothing, part)
-    seconds = [_timed_step(learner, augment, pixels, labels) for _ in range(WARMUP_STEPS + MEASURED_STEPS)]
+    seconds = step_seconds(learner, augment, pixels, labels)
     state = [value for entry in learner.optimizer.state.values() for value in entry.values()]
     return Plan(
         groups=_groups(learner.optimizer),
@@ -129,8 +128,27 @@ def make_plan(
         activations_mib=activations / MIB,
         device=device,
         measured_images=count,
-        step_seconds=statistics.median(seconds[WARMUP_STEPS:]) * recipe.batch_size / count,
+        step_seconds=statistics.median(seconds) * recipe.batch_size / count,
     )
+
+
+def measured_count(recipe: RecipeSettings, device: torch.device, wanted: int | None) -> int:
+    """Images of a step that is measured: even, for mixup pairs them, and no more than share a forward pass."""
+    part = recipe.batch_size // recipe.accumulation
+    count = min(part, wanted or (part if device.type == "cuda" else IMAGES_ON_CPU))
+    return count - count % 2
+
+
+def step_seconds(learner: Learner, augment: TrainingAugmentation, pixels: Tensor, labels: Tensor) -> list[float]:
+    """How long steps on a batch take, augmentation on the device included, after a first that is not counted."""
+    seconds = []
+    for _ in range(WARMUP_STEPS + MEASURED_STEPS):
+        start = time.perf_counter()
+        images, targets = augment(pixels, labels)
+        # Reading the loss waits for the device.
+        learner.step(images, targets, learner.recipe.learning_rate, augment.label_smoothing).item()
+        seconds.append(time.perf_counter() - start)
+    return seconds[WARMUP_STEPS:]
 
 
 def _groups(optimizer: torch.optim.Optimizer) -> list[ParameterGroup]:
@@ -158,13 +176,6 @@ def _moments(recipe: RecipeSettings, steps_per_epoch: int) -> list[Moment]:
         Moment(name, step, schedule(step, recipe, steps_per_epoch))
         for name, step in sorted(places, key=lambda place: place[1])
     ]
-
-
-def _timed_step(learner: Learner, augment: TrainingAugmentation, pixels: Tensor, labels: Tensor) -> float:
-    start = time.perf_counter()
-    images, targets = augment(pixels, labels)
-    learner.step(images, targets, learner.recipe.learning_rate, augment.label_smoothing).item()
-    return time.perf_counter() - start
 
 
 def _activation_bytes(learner: Learner, images: Tensor, targets: Tensor, smoothing: float, part: int) -> float:

@@ -58,6 +58,7 @@ class Progress:
         line = (
             f"{self.title}: epoch {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f}  "
             f"validation loss {row['validation_loss']:.4f}  top-1 {row['top1_percent']:.2f} %  "
-            f"{row['images_per_second']:.0f} images/s  {row['train_seconds'] + row['validation_seconds']:.1f} s"
+            f"{row['images_per_second']:.0f} images/s  {row['data_wait_percent']:.0f} % waiting for data  "
+            f"{row['train_seconds'] + row['validation_seconds']:.1f} s"
         )
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)

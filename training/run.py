@@ -175,7 +175,7 @@ def defining_settings(data: DataSettings, recipe: RecipeSettings, seed: int, pre
     flat: dict[str, Any] = {"seed": seed, "precision": precision}
     for group, fields in (("data", dataclasses.asdict(data)), ("recipe", dataclasses.asdict(recipe))):
         for key, value in fields.items():
-            if (group, key) not in {("data", "root"), ("data", "workers")}:
+            if (group, key) not in {("data", "root"), ("data", "download"), ("data", "workers")}:
                 flat[f"{group}.{key}"] = list(value) if isinstance(value, tuple) else value
     return flat
 

@@ -17,6 +17,8 @@ class DataSettings:
     """Which reader understands it: a key of `training.data.SOURCES`."""
     root: str | None
     """The folder that holds the files; None for a data set that comes with a Python package."""
+    download: str | None
+    """What to do where the files are missing, said in the error."""
     num_classes: int | None
     """None: the number of class folders, see `training.data.count_classes`."""
     train_images: int | None
@@ -152,7 +154,35 @@ class EvaluateSettings:
 
     Attributes:
         batch_size: images per forward pass; it does not change the result.
+        average: of a run's directory, the moving average of the weights instead of the weights.
     """
 
     name: str = "evaluate"
     batch_size: int = 64
+    average: bool = False
+
+
+@dataclass
+class LoaderSettings:
+    """Task `loader`: how fast training images come, against how fast the network takes them.
+
+    Attributes:
+        seconds: how long images are read at least, after the first batches.
+        warmup_batches: not counted, for workers start in them.
+        step_images: images in the step that is timed; None: 8, on a GPU all that share a forward pass.
+    """
+
+    name: str = "loader"
+    seconds: float = 10.0
+    warmup_batches: int = 2
+    step_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule."""
+        for key, holds, rule in (
+            ("seconds", self.seconds > 0, "must be positive"),
+            ("warmup_batches", self.warmup_batches >= 1, "must be at least 1"),
+            ("step_images", self.step_images is None or self.step_images >= 2, "must be null or at least 2"),
+        ):
+            if not holds:
+                raise ValueError(f"task.{key}={getattr(self, key)}: {rule}")

@@ -72,15 +72,14 @@ def _with_own_classifier(network: nn.Module, tensors: Mapping[str, Tensor], sour
     return dict(tensors) | fresh
 
 
-def find_weights(path: Path) -> Path:
-    """The file that `path` stands for; see `load_weights`."""
-    candidates = (
-        path,
-        path.with_name(f"{path.name}.safetensors"),
-        path / "last.safetensors",
-        path / "checkpoints" / "last.safetensors",
-    )
+def find_weights(path: Path, *, average: bool = False) -> Path:
+    """The file that `path` stands for; see `load_weights`. With `average`, the moving average in a run's directory."""
+    name = "last_ema.safetensors" if average else "last.safetensors"
+    in_directory = (path / name, path / "checkpoints" / name)
+    candidates = in_directory if average else (path, path.with_name(f"{path.name}.safetensors"), *in_directory)
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if average:
+        raise FileNotFoundError(f"no moving average of weights at {path}, which must be the directory of a run")
     raise FileNotFoundError(f"no weights at {path}: neither a file of weights nor the directory of a run")

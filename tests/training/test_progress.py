@@ -37,7 +37,7 @@ def test_a_log_gets_one_plain_line_per_epoch(tmp_path, monkeypatch):
     for number, line in enumerate(lines, start=1):
         assert re.fullmatch(
             rf"train on digits: epoch {number}/2  train loss [\d.]+  validation loss [\d.]+  top-1 [\d.]+ %  "
-            r"\d+ images/s  [\d.]+ s",
+            r"\d+ images/s  \d+ % waiting for data  [\d.]+ s",
             line,
         )
 

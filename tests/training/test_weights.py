@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.examples import TinyNetwork, tiny_network
 from training.checkpoint import save_weights
-from training.weights import load_weights
+from training.weights import find_weights, load_weights
 
 
 @pytest.fixture
@@ -54,3 +54,15 @@ def test_damaged_and_missing_files_are_named(run_directory):
         load_weights(TinyNetwork(), run_directory)
     with pytest.raises(FileNotFoundError, match=r"no weights at .*nowhere"):
         load_weights(TinyNetwork(), run_directory / "nowhere")
+
+
+def test_the_moving_average_of_a_run_is_asked_for_by_name(tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "last.safetensors").touch()
+    assert find_weights(tmp_path) == checkpoints / "last.safetensors"
+    with pytest.raises(FileNotFoundError, match="no moving average of weights"):
+        find_weights(tmp_path, average=True)
+    (checkpoints / "last_ema.safetensors").touch()
+    assert find_weights(tmp_path, average=True) == checkpoints / "last_ema.safetensors"
+    assert find_weights(checkpoints, average=True) == checkpoints / "last_ema.safetensors"

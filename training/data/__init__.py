@@ -3,6 +3,7 @@
 A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`.
 """
 
+import logging
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Protocol
@@ -12,11 +13,22 @@ from torch import Tensor
 
 from ..distributed import ALONE, Ranks
 from ..settings import DataSettings, RecipeSettings
-from . import cifar, digits, fashion_mnist, image_folder, imagenet
+from . import (
+    cifar,
+    digits,
+    fashion_mnist,
+    hugging_face,
+    image_folder,
+    imagenet,
+    imagenet_real,
+    imagenet_v2,
+    tar_shards,
+    wnid_folders,
+)
 from .decoding import DECODERS
 from .file_batches import FileBatches
 from .findings import Findings
-from .images import Images, Split, StoredImages
+from .images import NO_LABEL, Images, Split, StoredImages
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
 from .transform import RESIZERS
 
@@ -27,17 +39,25 @@ SOURCES: dict[str, ModuleType] = {
     "cifar100": cifar,
     "image_folder": image_folder,
     "imagenet": imagenet,
+    "imagenet_v2": imagenet_v2,
+    "imagenet_real": imagenet_real,
+    "wnid_folders": wnid_folders,
+    "tar_shards": tar_shards,
+    "hugging_face": hugging_face,
 }
+log = logging.getLogger(__name__)
+
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 class Batches(Protocol):
     """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for.
 
-    `findings` holds what came to light about damaged and unusual images.
+    `findings` holds what came to light about damaged and unusual images; `classes` is as in `Images`.
     """
 
     findings: Findings
+    classes: Tensor | None
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -75,7 +95,11 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
 
 def count_classes(data: DataSettings) -> int:
     """`data.num_classes`, or where that is None the number of class folders."""
-    return len(image_folder.class_names(data)) if data.num_classes is None else data.num_classes
+    if data.num_classes is not None:
+        return data.num_classes
+    if SOURCES[data.source] not in (image_folder, imagenet):
+        raise ValueError(f"data.num_classes is not set, and data.source={data.source} does not tell")
+    return len(image_folder.class_names(data))
 
 
 def count_images(data: DataSettings, split: Split) -> int:
@@ -126,10 +150,15 @@ def _load(data: DataSettings, split: Split) -> Images:
     images = SOURCES[data.source].load(data, split)
     if len(images) == 0:
         raise ValueError(f"{data.name} has no {split} images in data.root={data.root}")
-    classes = count_classes(data)
-    if int(images.labels.min()) < 0 or int(images.labels.max()) >= classes:
+    published = data.train_images if split == "train" else data.validation_images
+    if published is not None and len(images) != published:
+        log.warning("%s has %d %s images in %s, not %d", data.name, len(images), split, data.root, published)
+    classes, least = count_classes(data), NO_LABEL if images.labels.ndim > 1 else 0
+    wrong = ((images.labels < least) | (images.labels >= classes)).view(len(images), -1).any(1).nonzero()
+    if len(wrong):
+        index = int(wrong[0])
         raise ValueError(
-            f"{data.name} has {split} labels from {int(images.labels.min())} to {int(images.labels.max())}, "
-            f"but data.num_classes={classes}"
+            f"{images.name(index)} has label {images.labels[index].tolist()}, but data.num_classes={classes} allows "
+            f"0 to {classes - 1} ({len(wrong)} of {len(images)} {split} images of {data.name} are wrong)"
         )
     return images

@@ -145,6 +145,7 @@ class FileBatches:
     ) -> None:
         self.device = device
         self.findings = Findings(len(images), data.max_corrupt_share)
+        self.classes = images.classes
         self.training = recipe is not None
         self.sampler = EpochSampler(
             len(images),

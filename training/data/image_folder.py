@@ -18,7 +18,7 @@ def check(data: DataSettings, split: Split) -> None:
     classes = class_names(data)
     if data.num_classes is not None and data.num_classes != len(classes):
         raise ValueError(f"data.num_classes={data.num_classes}, but data.root={data.root} has {len(classes)} classes")
-    unknown = sorted(set(_folders(split_folder(data, split))) - set(classes))
+    unknown = sorted(set(folders(split_folder(data, split))) - set(classes))
     if unknown:
         raise ValueError(f"{split_folder(data, split) / unknown[0]}: no class of this name among the training images")
 
@@ -30,8 +30,8 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
     label_of = {name: label for label, name in enumerate(class_names(data))}
     paths: list[str] = []
     labels: list[int] = []
-    for name in _folders(folder):
-        members = _images_under(folder / name)
+    for name in folders(folder):
+        members = images_under(folder / name)
         if not members:
             raise ValueError(f"{folder / name} holds no images ({', '.join(sorted(EXTENSIONS))})")
         paths += members
@@ -43,7 +43,7 @@ def class_names(data: DataSettings) -> list[str]:
     """The training images' class folders; the validation images' where there is no `train/`, for evaluation only."""
     has_training_images = data.root is not None and (Path(data.root) / "train").is_dir()
     folder = split_folder(data, "train" if has_training_images else "validation")
-    names = _folders(folder)
+    names = folders(folder)
     if not names:
         raise ValueError(f"{folder} holds no class folders")
     return names
@@ -59,11 +59,13 @@ def split_folder(data: DataSettings, split: Split) -> Path:
     raise FileNotFoundError(f"data.root={data.root} has no folder {' or '.join(SPLIT_FOLDERS[split])}")
 
 
-def _folders(folder: Path) -> list[str]:
+def folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, in alphabetical order."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images_under(folder: Path) -> list[str]:
+def images_under(folder: Path) -> list[str]:
+    """Paths of the images at any depth in `folder`, in alphabetical order."""
     return sorted(
         os.path.join(parent, name)
         for parent, _, names in os.walk(folder, followlinks=True)

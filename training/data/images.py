@@ -16,6 +16,8 @@ class Images(Protocol):
     """Images by number. `labels` is int64 of N, or of N, K where up to K answers are right (see `NO_LABEL`)."""
 
     labels: Tensor
+    classes: Tensor | None
+    """The only labels that there are, where the data set says so: other answers of a network are not looked at."""
 
     def __len__(self) -> int: ...
 
@@ -32,6 +34,7 @@ class StoredImages:
 
     pixels: Tensor
     labels: Tensor
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,6 +52,7 @@ class ImageFiles:
 
     paths: list[str]
     labels: Tensor
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -32,6 +32,7 @@ class MemoryTrainingBatches:
         ranks: Ranks = ALONE,
     ) -> None:
         self.findings = Findings(len(images), data.max_corrupt_share)
+        self.classes = images.classes
         self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
         self.data = data
         self.recipe = recipe
@@ -89,6 +90,7 @@ class MemoryValidationBatches:
         ranks: Ranks = ALONE,
     ) -> None:
         self.findings = Findings(len(images), data.max_corrupt_share)
+        self.classes = images.classes
         mine = slice(ranks.rank, None, ranks.count)
         self.pixels, self.labels = images.pixels[mine].to(device), images.labels[mine].to(device)
         self.data = data

@@ -1,0 +1,121 @@
+"""Images in tar archives, in WebDataset's layout: `data.root` holds `train*.tar` and `val*.tar`, or folders of them.
+
+A member `key.jpg` belongs to the label in `key.cls`. WebDataset itself, and timm's reader of it, stream archives in an
+order that depends on the number of workers, and cannot enter an epoch in its middle. Here archives are indexed once
+(offset, size and label of each image, kept in the user's cache) and images are read by their place, so that a run is
+repeated and resumed exactly, like one from files.
+"""
+
+import hashlib
+import os
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ..settings import DataSettings
+from .image_folder import EXTENSIONS, SPLIT_FOLDERS
+from .images import Split, labels_tensor
+
+LABEL_EXTENSION = ".cls"
+
+
+@dataclass(frozen=True)
+class TarImages:
+    """Image `index` lies in archive `archives[index]`, `sizes[index]` bytes from `offsets[index]` on."""
+
+    paths: list[str]
+    archives: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    labels: Tensor
+    classes: Tensor | None = None
+    files: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
+    """Open archives by process and archive: a worker must not share its parent's."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> bytes:
+        archive, offset, size = int(self.archives[index]), int(self.offsets[index]), int(self.sizes[index])
+        key = (os.getpid(), archive)
+        if key not in self.files:
+            self.files[key] = os.open(self.paths[archive], os.O_RDONLY)
+        return os.pread(self.files[key], size, offset)
+
+    def name(self, index: int) -> str:
+        return f"{self.paths[self.archives[index]]} at byte {self.offsets[index]}"
+
+
+def check(data: DataSettings, split: Split) -> None:
+    """Raises FileNotFoundError where there are no archives."""
+    archives(data, split)
+
+
+def archives(data: DataSettings, split: Split) -> list[Path]:
+    """In alphabetical order."""
+    if data.root is None:
+        raise FileNotFoundError("data.root is not set: name the folder that holds train*.tar and val*.tar")
+    found = [
+        path
+        for name in SPLIT_FOLDERS[split]
+        for pattern in (f"{name}*.tar", f"{name}/*.tar")
+        for path in Path(data.root).glob(pattern)
+    ]
+    if not found:
+        names = " or ".join(f"{name}*.tar" for name in SPLIT_FOLDERS[split])
+        raise FileNotFoundError(f"data.root={data.root} holds no {names}")
+    return sorted(set(found))
+
+
+def load(data: DataSettings, split: Split) -> TarImages:
+    """Raises ValueError naming an archive that is damaged or lacks a label."""
+    check(data, split)
+    paths = archives(data, split)
+    tables = [_index(path) for path in paths]
+    whole = np.concatenate(tables)
+    archive = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return TarImages(
+        [str(path) for path in paths], archive, whole[:, 0], whole[:, 1], labels_tensor(whole[:, 2].tolist())
+    )
+
+
+def _index(path: Path) -> np.ndarray:
+    """Offset, size and label of each image, int64 of N, 3; from the cache, if the archive has not changed since."""
+    stat = path.stat()
+    identity = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stmbench" / "shards" / f"{identity}.npy"
+    if cache.is_file():
+        return np.load(cache)
+    table = _scan(path)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache.with_name(f".{cache.name}.{os.getpid()}.npy")
+    np.save(temporary, table)
+    os.replace(temporary, cache)
+    return table
+
+
+def _scan(path: Path) -> np.ndarray:
+    images: dict[str, tuple[int, int]] = {}
+    labels: dict[str, int] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                folder, _, name = member.name.rpartition("/")
+                stem, _, extension = name.partition(".")
+                key = f"{folder}/{stem}"
+                if not member.isfile():
+                    continue
+                if f".{extension.lower()}" in EXTENSIONS:
+                    images[key] = (member.offset_data, member.size)
+                elif f".{extension}" == LABEL_EXTENSION:
+                    labels[key] = int(archive.extractfile(member).read())
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or not an archive of images and labels: {error}") from error
+    unlabelled = sorted(images.keys() - labels.keys())
+    if unlabelled or not images:
+        lacking = f"{unlabelled[0].lstrip('/')} has no {LABEL_EXTENSION}" if unlabelled else "it holds no images"
+        raise ValueError(f"{path}: {lacking}")
+    return np.array([(*images[key], labels[key]) for key in images], dtype=np.int64)
