@@ -37,6 +37,7 @@ class Job:
 
     Args:
         name: like no other job's, in this sweep or another.
+        may_move: whether it can go on elsewhere, when a cell has died here twice.
         log: the file that workers, and whoever starts them, write to.
         start: starts a worker with these arguments, or all its ranks.
     """
@@ -49,6 +50,7 @@ class Job:
     log: Path
     retries: int
     rerun: bool
+    may_move: bool = True
     stopped: bool = field(default=False, init=False)
     process: subprocess.Popen | None = field(default=None, init=False)
     exclude: list[str] = field(default_factory=list, init=False)  # nodes that killed a cell twice
@@ -115,7 +117,7 @@ class Job:
         log.warning("%s: %s", name, reason)
         end(self.sweep.folder / name, DIED, reason)
         died = deaths(self.attempts(name))
-        if len(died) <= self.retries:
+        if self.may_move and len(died) <= self.retries:
             self.exclude += [node for node in failing_nodes(died) if node not in self.exclude]
 
     def _give_up(self, name: str, died: Sequence[Attempt]) -> None:

@@ -25,7 +25,7 @@ from .job import Job
 from .place import current_place
 from .settings import LocalSettings
 from .snapshot import freeze_mixer_module, take_snapshot
-from .submission import LaunchError, Submission, Sweep, now
+from .submission import Submission, Sweep, now
 from .summary import print_results
 from .sweep import describe, summary
 
@@ -110,10 +110,10 @@ class _Machine:
                     log=Path(log.name),
                     retries=self.settings.retries,
                     rerun=self.submission.rerun,
+                    may_move=False,
                 )
                 self._jobs[index] = job
-                if not job.run() and not job.stopped:
-                    raise LaunchError(f"{', '.join(job.cells)}: died twice on this machine; see {folder / log.name}")
+                job.run()
         finally:
             with self._guard:
                 self._free.append(slot)

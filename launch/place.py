@@ -12,7 +12,6 @@ class Place(TypedDict):
     job: str | None  # "17_3": task 3 of array 17
     restarts: int  # how often Slurm started this job again
     node: str
-    pid: int
 
 
 def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -27,5 +26,4 @@ def current_place() -> Place:
         "job": slurm_job(),
         "restarts": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        "pid": os.getpid(),
     }

@@ -126,8 +126,17 @@ class Sweep:
 
         Raises:
             SweepBusyError: another process, on this machine or over NFS on another, keeps it for longer than that.
+            LaunchError: the folder cannot be written to, at any time until the lock is given back.
         """
-        self.launch_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.launch_folder.mkdir(parents=True, exist_ok=True)
+            with self._held(patience_seconds):
+                yield
+        except OSError as error:  # a full disk, a folder of somebody else
+            raise LaunchError(f"{error}; nothing is lost: `python -m launch resume {self.name}` continues") from error
+
+    @contextmanager
+    def _held(self, patience_seconds: float) -> Iterator[None]:
         with open(self.launch_folder / "lock", "a+b") as file:
             deadline = time.monotonic() + patience_seconds
             while not _try_lock(file):

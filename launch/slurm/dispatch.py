@@ -36,7 +36,13 @@ def submit_and_wait(
         print_plan(sweep, cells, settings, rerun, console)
         return None
     report(sweep, submit_cells(sweep, cells, settings, rerun), console)
-    return wait_for(sweep, cells, console) if wait else None
+    if not wait:
+        return None
+    try:
+        return wait_for(sweep, cells, console)
+    except KeyboardInterrupt:
+        console.print(f"no longer waiting; the jobs go on, `{command(sweep, 'cancel')}` ends them", soft_wrap=True)
+        raise
 
 
 def report(sweep: Sweep, submitted: Submitted, console: Console) -> None:

@@ -31,7 +31,7 @@ WORKER = textwrap.dedent("""
         cell = Cell.read(Path(folder) / name)
         words = (cell.directory / "fate").read_text().split()
         (cell.directory / "fate").write_text(" ".join(words[1:]))
-        attempts.begin(cell.directory, job, {"job": None, "restarts": 0, "node": "n0", "pid": os.getpid()})
+        attempts.begin(cell.directory, job, {"job": None, "restarts": 0, "node": "n0"})
         record = opening_record(cell)
         write_record(cell.record_path, record)
         if words[0] == "slow":
@@ -161,7 +161,7 @@ def test_a_worker_that_cannot_start_ends_the_job(job):
 
 
 def test_torn_lines_and_deaths_of_long_ago_do_not_count(tmp_path):
-    place = {"job": None, "restarts": 0, "node": "n0", "pid": 1}
+    place = {"job": None, "restarts": 0, "node": "n0"}
     for status in ("died", "preempted", "died"):
         attempts.begin(tmp_path, "a/0", place)
         attempts.end(tmp_path, status)

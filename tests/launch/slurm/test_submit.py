@@ -198,7 +198,7 @@ def test_a_job_that_vanished_is_judged_by_the_accounts(slurm, sweep, cells, sett
     submit_cells(sweep, [cell], settings(), rerun=False)
     [submission] = sweep.submissions()
     complete(cell, "running")
-    attempts.begin(cell.directory, f"{submission.name}/0", {"job": "1_0", "restarts": 0, "node": "n3", "pid": 1})
+    attempts.begin(cell.directory, f"{submission.name}/0", {"job": "1_0", "restarts": 0, "node": "n3"})
     slurm.answer("squeue", "")
     slurm.answer("sacct", f"1_0|{submission.name}|{state}|1:0|n3\n")
     resume(sweep, settings(), [cell])
@@ -212,7 +212,7 @@ def test_a_cell_that_dies_again_and_again_is_given_up_and_avoids_its_node(slurm,
     for cell in (one, other):
         cell.write_config()
         complete(cell, "running")
-    place = {"job": "1_0", "restarts": 0, "node": "n3", "pid": 1}
+    place = {"job": "1_0", "restarts": 0, "node": "n3"}
     for _ in range(2):
         attempts.begin(one.directory, "x/0", place)
         attempts.end(one.directory, attempts.DIED, "killed on n3")
