@@ -1,7 +1,7 @@
 """`platform=slurm` of the command line: plan, or submit and say so, or also wait."""
 
-import time
 from collections.abc import Sequence
+from time import sleep
 
 from rich.console import Console
 
@@ -89,7 +89,7 @@ def wait_for(sweep: Sweep, cells: Sequence[Cell], console: Console) -> list[Outc
                 position = f"[dim]{len(outcomes):>{len(str(len(cells)))}}/{len(cells)}[/dim]"
                 console.print(f"{position} {cell.name}  {describe(outcomes[-1])}", highlight=False)
         if open_cells:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            sleep(SECONDS_BETWEEN_LOOKS)
     print_results(outcomes, console)
     console.print(summary(outcomes), highlight=False)
     return outcomes

@@ -52,7 +52,7 @@ def test_waiting_returns_how_each_cell_ended_also_the_one_that_vanished(slurm, c
             slurm.answer("squeue", "")
             slurm.answer("sacct", f"1_2|{name}|OUT_OF_MEMORY|0:125|n0\n")
 
-    monkeypatch.setattr(launch.slurm.dispatch.time, "sleep", sleep)
+    monkeypatch.setattr(launch.slurm.dispatch, "sleep", sleep)
     every = cells()
     outcomes = {outcome.cell.config["seed"]: outcome for outcome in dispatch(every, console=console, wait=True)}
     assert [outcomes[seed].status for seed in range(3)] == ["completed", "failed", "failed"]
