@@ -66,7 +66,7 @@ def _table(title: str) -> Table:
 
 def _title(row: Row, shared: Iterable[str]) -> str:
     units = {"batch": "batch {}", "pixels": "{} pixels a side", "channels": "{} channels", "by": "by {}"}
-    units |= {"threads": "{} threads"}
+    units |= {"threads": "{} thread" if row.get("threads") == 1 else "{} threads"}
     said = [units.get(heading, "{}").format(text(row)) for heading, text in CONDITIONS.items() if heading in shared]
     return ", ".join(["Speed", *said])
 
@@ -81,7 +81,9 @@ def _results(rows: Sequence[Row]) -> dict[str, list[str]]:
         "images/s": [_speed(row) for row in rows],
         "ms ± IQR": [latency_text(row) for row in rows],
         "GMAC/s": [_decimals(row.get("gmacs_per_second"), 1) for row in rows],
+        "of product": [_percent(row.get("product_share_percent")) for row in rows],
         "GB/s": [_decimals(row.get("gb_per_second"), 1) for row in rows],
+        "of copy": [_percent(row.get("copy_share_percent")) for row in rows],
         "peak MiB": [_decimals(row["peak_memory_mib"], 0) for row in rows],
         **_speedups(rows),
     }
@@ -98,7 +100,7 @@ def latency_text(row: Row) -> str:
     if row["latency_ms"] is None:
         return ""
     sign = f" {NOISY_SIGN}" if noisy(row) else ""
-    places = 2 if row["latency_ms"] < 100 else 1
+    places = next((places for limit, places in ((0.1, 4), (1, 3), (100, 2)) if row["latency_ms"] < limit), 1)
     return f"{row['latency_ms']:.{places}f} ± {row['latency_iqr_ms']:.{places}f}{sign}"
 
 
@@ -126,6 +128,10 @@ def _decimals(number: float | None, places: int) -> str:
     return "" if number is None else f"{number:.{places}f}"
 
 
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0f} %"
+
+
 def curve_table(rows: Iterable[Row]) -> Table:
     """Milliseconds an image or map, one line a resolution and one column a candidate: cost against resolution."""
     rows = [row for row in rows if row["status"] == "completed"]
@@ -133,8 +139,8 @@ def curve_table(rows: Iterable[Row]) -> Table:
     table = _table("Cost against resolution: milliseconds an image")
     keys = ("mode", "compiled", "precision", "batch_size", "dim")
     differing = [key for key in keys if len({row[key] for row in rows}) > 1]
-    for heading in (*differing, "pixels", *names):
-        table.add_column(heading.replace("_", " "), justify="right")
+    for heading in (*(key.replace("_", " ") for key in differing), "pixels", *names):
+        table.add_column(heading, justify="right")
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in rows:
         line = lines.setdefault((*(str(row[key]) for key in differing), size(row)), {})

@@ -18,8 +18,8 @@ class Way:
 
     Attributes:
         speedup: how many times as fast as the baseline; `low` and `high` are its 95 % confidence interval.
-        product_share: multiply-accumulates per second as a share of a large matrix product's in the same turns.
-        copy_share: bytes per second as a share of a copy's in the same turns.
+        product_share_percent: multiply-accumulates per second as a share of a large matrix product's in the same turns.
+        copy_share_percent: bytes per second as a share of a copy's in the same turns.
     """
 
     latency_ms: float
@@ -27,8 +27,8 @@ class Way:
     speedup: float | None
     low: float | None
     high: float | None
-    product_share: float | None
-    copy_share: float | None
+    product_share_percent: float | None
+    copy_share_percent: float | None
     peak_memory_mib: float | None
     implementation: str
 
@@ -83,12 +83,8 @@ def _way(row: Row) -> Way | None:
         speedup=row["speedup"],
         low=row["speedup_low"],
         high=row["speedup_high"],
-        product_share=_share(row["gmacs_per_second"], row["matrix_product_gmacs_per_second"]),
-        copy_share=_share(row["gb_per_second"], row["copy_gb_per_second"]),
+        product_share_percent=row["product_share_percent"],
+        copy_share_percent=row["copy_share_percent"],
         peak_memory_mib=row["peak_memory_mib"],
         implementation=row["implementation"],
     )
-
-
-def _share(rate: float | None, of: float | None) -> float | None:
-    return None if rate is None or of is None else rate / of

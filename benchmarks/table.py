@@ -67,12 +67,12 @@ def markdown(results: Sequence[Result], environment: Mapping[str, Any], day: dat
         "|" + "|".join("---:" if justify == "right" else "---" for _, justify in headings) + "|",
         *("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines),
     ]
-    aim = contents()["rate_share_aim"]
+    aim = contents()["product_share_aim_percent"]
     reached = [result for result in results if _best_share(result) is not None]
     summary = [
         f"{sum(result.met is True for result in results)} of {sum(result.met is not None for result in results)} "
         f"targets are met. {sum(_best_share(result) >= aim for result in reached)} of {len(reached)} networks' steps "
-        f"run at {aim:.0%} of the matrix product's rate or more.",
+        f"run at {aim} % of the matrix product's rate or more.",
         "Times as fast as the baseline, with the limits of the 95 % confidence interval. Shares are of the rate of a "
         "large matrix product and of a copy, measured in the same turns.",
         f"{NOISY_SIGN}: an inter-quartile range above {NOISY_ABOVE_PERCENT:g} % of the median. How it was measured: "
@@ -118,18 +118,22 @@ def _row(result: Result) -> list[str]:
         _ratio(eager),
         "" if setting.target is None else f"{setting.target:g}",
         _met(result),
-        _percent(eager and eager.product_share) if setting.channels is None else "",
-        _percent(eager and eager.copy_share),
+        _percent(eager and eager.product_share_percent) if setting.channels is None else "",
+        _percent(eager and eager.copy_share_percent),
         _ms(compiled),
         _ratio(compiled),
-        _percent(compiled and compiled.product_share),
+        _percent(compiled and compiled.product_share_percent),
         _mib(result.baseline) if training else "",
         _mib(eager) if training else "",
     ]
 
 
 def _best_share(result: Result) -> float | None:
-    shares = [way.product_share for way in (result.eager, result.compiled) if way is not None and way.product_share]
+    shares = [
+        way.product_share_percent
+        for way in (result.eager, result.compiled)
+        if way is not None and way.product_share_percent
+    ]
     return max(shares) if shares and result.setting.channels is None else None
 
 
@@ -149,7 +153,7 @@ def _ratio(way: Way | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
+    return "" if share is None else f"{share:.0f} %"
 
 
 def _mib(way: Way | None) -> str:

@@ -43,9 +43,9 @@ def _print_speeds(speeds: Sequence[Outcome], console: Console) -> None:
 
 
 def _candidate_name(outcome: Outcome, row: Mapping[str, Any]) -> str:
-    """Of a cell that compares several, the candidate's; else the cell's, which has more to say."""
+    """Of a cell that compares several, and of a mixer alone, the candidate's; else the cell's, which says the scale."""
     names = {other.get("candidate") for other in outcome.record["rows"]}
-    return row["candidate"] if len(names) > 1 else _name(outcome)
+    return row["candidate"] if len(names) > 1 or row.get("dim") else _name(outcome)
 
 
 def _name(outcome: Outcome) -> str:

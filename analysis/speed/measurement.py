@@ -34,7 +34,9 @@ RESULTS = (
     "gmacs_per_second",
     "gb_per_second",
     "matrix_product_gmacs_per_second",
+    "product_share_percent",
     "copy_gb_per_second",
+    "copy_share_percent",
     "peak_memory_mib",
     "params",
     "macs",
@@ -181,11 +183,18 @@ def _row(entrant: Entrant, outcome: Prepared | str, rates: MachineRates | None) 
         "warmup_seconds": outcome.warmup_seconds,
     }
     if rates is not None:
+        product, copy = rates.gmacs_per_second(entrant.dtype), rates.gb_per_second
         results |= {
-            "matrix_product_gmacs_per_second": rates.gmacs_per_second(entrant.dtype),
-            "copy_gb_per_second": rates.gb_per_second,
+            "matrix_product_gmacs_per_second": product,
+            "product_share_percent": _percent(results["gmacs_per_second"], product),
+            "copy_gb_per_second": copy,
+            "copy_share_percent": _percent(results["gb_per_second"], copy),
         }
     return {"status": "completed", "reason": None} | empty | results
+
+
+def _percent(rate: float | None, of: float) -> float | None:
+    return None if rate is None else 100 * rate / of
 
 
 def _reference(entrant: Entrant, entrants: Sequence[Entrant], against: str | None) -> int:

@@ -195,7 +195,9 @@ SPEED_COLUMNS: Sequence[Column] = (
     _speed("images_per_second", "speed", "images/s", ",.0f"),
     _speed("latency_ms", "latency", "ms", ",.1f"),
     _number("gmacs_per_second", "rate", "GMAC/s", ",.1f"),
+    _number("product_share_percent", "of matrix product", "%", ".0f"),
     _number("gb_per_second", "traffic", "GB/s", ",.1f"),
+    _number("copy_share_percent", "of copy", "%", ".0f"),
     _speed("peak_memory_mib", "memory", "MiB", ",.0f"),
     Column("speedup", "times as fast", "", _speedup),
 )

@@ -173,6 +173,8 @@ def test_the_machines_rates_are_measured_in_the_same_turns(monkeypatch: pytest.M
     [with_rates] = measure(sleepers([], a=0.0), settings(machine_rates=True))
     assert with_rates["matrix_product_gmacs_per_second"] > 0
     assert with_rates["copy_gb_per_second"] > 0
+    share = with_rates["gmacs_per_second"] / with_rates["matrix_product_gmacs_per_second"]
+    assert with_rates["product_share_percent"] == pytest.approx(100 * share)
     assert with_rates["turns"] >= 7
     [without] = measure(sleepers([], a=0.0), settings())
     assert without["copy_gb_per_second"] is None

@@ -24,8 +24,8 @@ SETTING = Setting("unified_pvt_tiny", "training", 2, "fp32", (False,), side=8, t
 def way(candidate: str, latency_ms: float, **changes: object) -> dict:
     row = {"candidate": candidate, "compiled": False, "status": "completed", "reason": None, "latency_ms": latency_ms}
     row |= {"latency_iqr_ms": 0.01 * latency_ms, "speedup": None, "speedup_low": None, "speedup_high": None}
-    row |= {"gmacs_per_second": 40.0, "matrix_product_gmacs_per_second": 50.0, "gb_per_second": None}
-    row |= {"copy_gb_per_second": 10.0, "peak_memory_mib": 100.0, "implementation": "torch"}
+    row |= {"product_share_percent": 80.0, "copy_share_percent": None}
+    row |= {"peak_memory_mib": 100.0, "implementation": "torch"}
     return row | changes
 
 
@@ -113,7 +113,7 @@ def test_a_setting_leaves_a_record_that_the_tables_read(tmp_path) -> None:
     assert result.failure is None
     assert result.eager.speedup > 0
     assert result.eager.low <= result.eager.speedup <= result.eager.high  # seven turns are enough for an interval
-    assert result.eager.product_share > 0
+    assert result.eager.product_share_percent > 0
     assert all(row["turns"] >= 7 for row in written["rows"])
 
 
@@ -144,8 +144,8 @@ def test_the_better_of_eager_and_compiled_is_held_against_the_target() -> None:
     assert met.best is met.compiled
     assert met.met is True
     assert result_of(SETTING, record(way(BASELINE, 100.0), ours(1.1))).met is False
-    assert met.eager.product_share == pytest.approx(0.8)
-    assert met.eager.copy_share is None
+    assert met.eager.product_share_percent == 80
+    assert met.eager.copy_share_percent is None
 
 
 def test_out_of_memory_has_no_ratio() -> None:
@@ -159,17 +159,17 @@ def test_out_of_memory_has_no_ratio() -> None:
 def test_the_page_says_what_is_met_and_where_it_was_measured() -> None:
     results = [
         result_of(SETTING, record(way(BASELINE, 100.0), ours(1.25))),
-        result_of(SETTING, record(way(BASELINE, 100.0), ours(1.1, latency_iqr_ms=30.0, gmacs_per_second=30.0))),
+        result_of(SETTING, record(way(BASELINE, 100.0), ours(1.1, latency_iqr_ms=30.0, product_share_percent=60.0))),
     ]
     page = markdown(results, {"cpu": "AMD EPYC", "torch": "2.15.0", "driver": None}, command.datetime.now().date())
     assert "- cpu: AMD EPYC\n- torch: 2.15.0" in page
     assert "driver" not in page
     assert "1 of 2 targets are met" in page
-    assert "1 of 2 networks' steps run at 80% of the matrix product's rate or more" in page
+    assert "1 of 2 networks' steps run at 80 % of the matrix product's rate or more" in page
     [first, second] = [line for line in page.splitlines() if line.startswith("| unified_pvt_tiny")]
-    assert "| 1.25 [1.15, 1.35] | 1.2 | yes | 80% |" in first
+    assert "| 1.25 [1.15, 1.35] | 1.2 | yes | 80 % |" in first
     assert "90.9 † |" in second
-    assert "| no | 60% |" in second
+    assert "| no | 60 % |" in second
     assert "compiled" not in page  # an empty column
 
 
