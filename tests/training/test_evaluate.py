@@ -49,6 +49,7 @@ def test_reduced_precision_really_computes_in_it(precision):
 def test_with_fewer_than_five_classes_every_guess_is_among_five():
     class ThreeClasses:
         findings = Findings(images=9, max_share=0.0)
+        classes = None
 
         def __len__(self):
             return 1
@@ -63,6 +64,7 @@ def test_with_fewer_than_five_classes_every_guess_is_among_five():
 def test_of_several_right_answers_any_counts_and_images_without_one_do_not():
     class SeveralAnswers:
         findings = Findings(images=4, max_share=0.0)
+        classes = None
 
         def epoch(self, epoch):
             yield torch.eye(6)[:4], torch.tensor([[0, -1], [5, 1], [-1, -1], [0, 1]])
