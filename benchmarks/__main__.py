@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch_sizes=options.batch or defaults["batch_sizes"],
             precision=options.precision or defaults["precision"],
             compiled=compiled,
+            implementations=defaults["dcnv3"],
             with_targets=device == "cpu",
         )
     )

@@ -71,4 +71,5 @@ def _operators(setting: Setting) -> list[Candidate]:
             config=network_config(OPERATOR, which),
         )
 
-    return [candidate(BASELINE, dcnv3.by_grid_sample), candidate(OURS, dcnv3.fused)]
+    fused = partial(dcnv3.fused, implementation=setting.implementation)
+    return [candidate(BASELINE, dcnv3.by_grid_sample), candidate(OURS, fused)]

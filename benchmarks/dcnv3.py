@@ -32,9 +32,9 @@ class Sampling(nn.Module):
         return self.operator(value, self.offsets, self.weights)
 
 
-def fused(value: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """By this project's operator, in the implementation that it chooses for the device."""
-    return dcnv3(value, offsets, weights, kernel_size=3, padding=1)
+def fused(value: Tensor, offsets: Tensor, weights: Tensor, *, implementation: str) -> Tensor:
+    """By this project's operator."""
+    return dcnv3(value, offsets, weights, kernel_size=3, padding=1, implementation=implementation)
 
 
 def by_grid_sample(value: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Setting:
         entry: a network's name, or `dcnv3` for the operator alone.
         side: of the square images, or of the operator's map, in pixels.
         channels: of the operator's map; None for a network.
+        implementation: of the operator; None for a network.
         target: how many times as fast as the baseline it is meant to be; None where nobody said.
     """
 
@@ -31,13 +33,14 @@ class Setting:
     compiled: tuple[bool, ...]
     side: int = 224
     channels: int | None = None
+    implementation: str | None = None
     target: float | None = None
 
     @property
     def name(self) -> str:
-        """E.g. `unified_halo_tiny-inference-batch8`."""
-        shape = "" if self.channels is None else f"-{self.side}x{self.side}x{self.channels}"
-        return f"{self.entry}{shape}-{self.mode}-batch{self.batch_size}"
+        """E.g. `unified_halo_tiny-inference-batch8` or `dcnv3-cpp-56x56x64-training-batch1`."""
+        which = "" if self.channels is None else f"-{self.implementation}-{self.side}x{self.side}x{self.channels}"
+        return f"{self.entry}{which}-{self.mode}-batch{self.batch_size}"
 
 
 @cache
@@ -56,22 +59,17 @@ def settings_of(
     batch_sizes: Sequence[int],
     precision: str,
     compiled: Sequence[bool],
+    implementations: Sequence[str],
     with_targets: bool,
 ) -> Iterator[Setting]:
-    """Every setting of `entries`, entry by entry."""
+    """Every setting of `entries`, entry by entry; `implementations` are the operator's."""
     for entry in entries:
-        shapes = contents()["dcnv3"].items() if entry == OPERATOR else [(224, None)]
-        targets = contents()["networks"].get(entry, {})
-        for side, channels in shapes:
-            for batch_size in batch_sizes:
-                for mode in modes:
-                    yield Setting(
-                        entry,
-                        mode,
-                        batch_size,
-                        precision,
-                        (False,) if entry == OPERATOR else tuple(compiled),
-                        side,
-                        channels,
-                        targets.get(mode) if with_targets else None,
-                    )
+        targets = contents()["networks"].get(entry, {}) if with_targets else {}
+        forms = [{"compiled": tuple(compiled)}]
+        if entry == OPERATOR:
+            forms = [
+                {"compiled": (False,), "side": side, "channels": channels, "implementation": implementation}
+                for implementation, (side, channels) in product(implementations, contents()["dcnv3"].items())
+            ]
+        for form, batch_size, mode in product(forms, batch_sizes, modes):
+            yield Setting(entry, mode, batch_size, precision, target=targets.get(mode), **form)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from analysis.environment import environment
 from analysis.record import Record, read_record, write_record
 from analysis.settings import SpeedSettings
@@ -35,7 +37,7 @@ def cell_of(setting: Setting, settings: SpeedSettings, device: str, output: Path
             "resolution": setting.side if alone else None,
             "data": {"name": "imagenet", "resolution": 224, "num_classes": 1000},
             "recipe": {"name": None},
-            "task": asdict(settings),
+            "task": asdict(settings) | {"implementations": [setting.implementation] if alone else []},
             "seed": 0,
             "precision": setting.precision,
             "device": device,
@@ -106,5 +108,5 @@ def _peak(setting: Setting, row: Mapping[str, Any], settings: SpeedSettings) -> 
     """Peak memory by a process of its own; that of a compiled step stays as it was measured beside the others."""
     if row["compiled"] or row["status"] != "completed":
         return {}
-    peak = training_peak_mib(setting.entry, row["candidate"], setting.batch_size, settings.threads or 1)
+    peak = training_peak_mib(setting.entry, row["candidate"], setting.batch_size, torch.get_num_threads())
     return {"peak_memory_mib": peak}

@@ -107,7 +107,9 @@ def _cells(results: Sequence[Result]) -> tuple[list[tuple[str, str]], list[list[
 
 def _row(result: Result) -> list[str]:
     setting, eager, compiled = result.setting, result.eager, result.compiled
-    shape = "" if setting.channels is None else f" {setting.side}×{setting.side}×{setting.channels}"
+    shape = ""
+    if setting.channels is not None:
+        shape = f" {setting.implementation} {setting.side}×{setting.side}×{setting.channels}"
     training = setting.mode == "training"
     return [
         setting.entry + shape,

@@ -34,7 +34,7 @@ def _print_speeds(speeds: Sequence[Outcome], console: Console) -> None:
     if len({row["fingerprint"] for row in rows}) > 1:
         console.print(
             "These cells were measured in different environments, so their speeds are not put into one table. "
-            "`rerun=true` measures all of them here."
+            "`rerun=true` measures all of them here; `task=table task.mixed_fingerprints=true` ranks them all the same."
         )
         return
     console.print(speeds_table(rows))

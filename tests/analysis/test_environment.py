@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,6 +48,7 @@ def test_a_copy_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("commit", ("0" * 40, True), False),
         ("_version", "9.9.9", True),
         ("_driver", "1.2", False),
+        ("_cpu_frequency", "3500000", True),
     ],
 )
 def test_the_fingerprint_is_of_what_decides_speed(
@@ -70,3 +72,22 @@ def test_the_number_of_threads_decides_speed() -> None:
 def test_settings_display_and_this_module_need_no_torch() -> None:
     code = "import sys, analysis.settings, analysis.display, analysis.environment; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "limits"),
+    [
+        ("1980, 700.00\n", 0, {"gpu_max_mhz": 1980.0, "gpu_power_limit_w": 700.0}),
+        ("1980, [N/A]\n", 0, {"gpu_max_mhz": 1980.0, "gpu_power_limit_w": None}),
+        ("No devices were found\n", 6, {}),
+    ],
+)
+def test_the_limits_of_a_gpu_are_those_that_nvidias_tool_tells(
+    answer: str, status: int, limits: dict, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nprintf '{answer}'\nexit {status}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
+    assert module._gpu_limits("cuda") == limits

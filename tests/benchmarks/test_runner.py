@@ -54,13 +54,14 @@ def test_settings_are_every_combination_by_entry() -> None:
             batch_sizes=[1, 8],
             precision="fp32",
             compiled=[False],
+            implementations=["cpp"],
             with_targets=True,
         )
     )
     assert len(found) == (6 + 4) * 2 * 2
     assert found[0].name == "unified_halo_tiny-inference-batch1"
     assert found[0].target == 1.8
-    assert found[-1].name == "dcnv3-7x7x512-training-batch8"
+    assert found[-1].name == "dcnv3-cpp-7x7x512-training-batch8"
     assert len({setting.name for setting in found}) == len(found)
 
 
@@ -72,7 +73,7 @@ def test_the_rows_of_ours_are_of_the_network_that_the_command_line_builds() -> N
 
 
 def test_the_operator_computes_what_its_plain_form_does() -> None:
-    setting = Setting("dcnv3", "training", 2, "fp32", (False,), side=5, channels=32)
+    setting = Setting("dcnv3", "training", 2, "fp32", (False,), side=5, channels=32, implementation="reference")
     plain, fused = (candidate.build((5, 6)) for candidate in candidates_of(setting))
     fused.load_state_dict(plain.state_dict())
     value = torch.randn(2, 5, 6, 32)
