@@ -161,3 +161,31 @@ def test_a_data_set_that_is_not_there_says_where_to_get_it(tmp_path):
     done = command("network=resnet18", "task=evaluate", "weights=official", "data=imagenet_a", cwd=tmp_path)
     assert done.returncode == 2
     assert "imagenet-a.tar from https://" in done.stderr
+
+
+def test_speeds_of_another_machine_are_ranked_only_when_asked_for(tmp_path):
+    quick = ["task.seconds=0.0", "task.warmup_seconds=0.0", "task.modes=[inference]", "tracking.mode=disabled"]
+    compared = ["task=speed", "task.compare=[pooling,identity]", "scale=micro", "data=digits", *quick]
+    done = command(*compared, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "× pooling" in done.stdout
+    alone = ["task=speed", "subject=mixer", "mixer=halo", "dim=32", "resolution=[7,9]", *quick]
+    assert command(*alone, cwd=tmp_path).returncode == 0
+    assert command("task=table", cwd=tmp_path).returncode == 0
+    [record] = [path for path in tmp_path.glob("runs/*/*/record.json") if "identity" in path.parent.name]
+    content = json.loads(record.read_text())
+    content["rows"][1]["fingerprint"] = "elsewhere"
+    record.write_text(json.dumps(content))
+    refused = command("task=table", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "elsewhere (cpu: identity)" in refused.stderr
+    assert "task.mixed_fingerprints=true" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    asked_for = command("task=table", "task.mixed_fingerprints=true", cwd=tmp_path)
+    assert asked_for.returncode == 0, asked_for.stderr
+    speeds = list(csv.DictReader((tmp_path / "runs" / "tables" / "speed.csv").read_text().splitlines()))
+    assert {(row["mixer"], row["subject"]) for row in speeds} == {
+        ("pooling", "network"),
+        ("identity", "network"),
+        ("halo", "mixer"),
+    }
