@@ -28,7 +28,7 @@ from training.data.random_augment import allow_posterizing_to_black
 from training.settings import DataSettings, RecipeSettings
 
 CONF = Path(__file__).parents[1] / "conf"
-WIDTH, HEIGHT, QUALITY = 500, 375, 90
+WIDTH, HEIGHT, QUALITY = 500, 375, 95
 CLASSES = 10
 
 

@@ -61,7 +61,7 @@ class OfPicture:
 
 
 class TorchResizedCrop:
-    """timm's random resized crop, with the same draws, resized by torch: four times as fast as Pillow.
+    """timm's random resized crop, with the same draws, resized by torch: several times as fast as Pillow.
 
     torch rounds its fixed-point weights otherwise than Pillow: of 255 values, 0.02 apart on average.
     """
@@ -72,12 +72,11 @@ class TorchResizedCrop:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 of H, W, 3, of any size, to uint8 of the crop's size."""
-        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        # A batch of one with the strides of channels-last: the result is H, W, 3 in memory, as Pillow wants it.
+        image = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
         top, left, height, width = self.crop.get_params(image, self.crop.scale, self.crop.ratio)
-        # A copy of the crop alone: without it, torch converts the strided view with more work.
-        part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
         resized = F.interpolate(
-            torch.from_numpy(part).permute(2, 0, 1)[None],
+            image[:, :, top : top + height, left : left + width],
             self.crop.size,
             mode=self.interpolation,
             antialias=True,
