@@ -34,8 +34,12 @@ def dispatch(
             waits = waits and found is not None
             outcomes += found or []
         elif isinstance(settings, LocalSettings):
-            from .local import run_local
+            from .local import print_plan, run_local
 
+            if settings.dry_run:
+                print_plan(sweep, group, settings, rerun, console)
+                waits = False
+                continue
             outcomes += run_local(sweep, group, settings, rerun, console)
         else:
             outcomes += run_sweep(group, rerun=rerun, console=console)

@@ -20,6 +20,7 @@ from analysis.record import read_record
 
 from .cell import Cell
 from .execute import Outcome
+from .forecast import forecast
 from .interruption import interruptible
 from .job import Job
 from .place import current_place
@@ -27,7 +28,17 @@ from .settings import LocalSettings
 from .snapshot import freeze_mixer_module, take_snapshot
 from .submission import Submission, Sweep, now
 from .summary import print_results
-from .sweep import describe, summary
+from .sweep import describe, plural, summary
+
+
+def print_plan(sweep: Sweep, cells: Sequence[Cell], settings: LocalSettings, rerun: bool, console: Console) -> None:
+    """What would be run, and what that may cost."""
+    gpus = visible_gpus()
+    known = forecast(sweep, cells, settings, set(), rerun, gpus=len(gpus))
+    console.print(known.table())
+    processes = plural(settings.processes or max(1, len(gpus)), "process")
+    for line in (known.counts(), f"at once    {processes}, {plural(len(gpus), 'GPU')}", known.cost()):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def run_local(

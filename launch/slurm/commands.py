@@ -61,8 +61,9 @@ def call(*command: str) -> str:
 
 def clean_environment() -> dict[str, str]:
     """The environment without what Slurm tells a job about itself."""
-    own = ("SLURM_", "SBATCH_", "SRUN_")
-    kept = ("SLURM_CONF", "SLURM_TIME_FORMAT")
+    own, kept = ("SLURM_", "SBATCH_", "SRUN_"), ("SLURM_CONF", "SLURM_TIME_FORMAT")
+    if "SLURM_JOB_ID" in os.environ:
+        own += ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
     return {name: value for name, value in os.environ.items() if not name.startswith(own) or name in kept}
 
 

@@ -30,9 +30,11 @@ def limits(account: str | None, qos: str | None) -> Limits:
     Raises:
         SlurmError: the controller does not answer.
     """
-    array = parse_array_limit(call("scontrol", "show", "config"))
+    configuration = call("scontrol", "show", "config")
+    array = parse_array_limit(configuration)
+    cluster = re.search(r"^ClusterName\s*=\s*(\S+)", configuration, re.MULTILINE)
     try:
-        submit = _submit_limit(account, qos)
+        submit = _submit_limit(account, qos, cluster[1] if cluster else None)
     except SlurmError:  # no accounting: then nothing enforces such a limit either
         submit = None
     if submit is None:
@@ -52,10 +54,10 @@ def parse_array_limit(text: str) -> int:
     return min(int(found[1]), int(tasks[1])) if tasks else int(found[1])
 
 
-def _submit_limit(account: str | None, qos: str | None) -> int | None:
-    user = getpass.getuser()
+def _submit_limit(account: str | None, qos: str | None, cluster: str | None) -> int | None:
+    whose = [f"user={getpass.getuser()}", *([f"cluster={cluster}"] if cluster else [])]
     columns = "Account,MaxSubmitJobs,GrpSubmitJobs,QOS,DefaultQOS"
-    associations = call("sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"user={user}", f"format={columns}")
+    associations = call("sacctmgr", "--noheader", "--parsable2", "show", "assoc", *whose, f"format={columns}")
     qualities = call("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxSubmitPU,GrpSubmit")
     return parse_submit_limit(associations, qualities, account, qos)
 

@@ -8,6 +8,7 @@ must save a training, but is passed over; and nobody should wait 15 s for each r
 """
 
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from launch.settings import SlurmSettings
 
-from .commands import SECONDS, SlurmError
+from .commands import SECONDS, SlurmError, clean_environment
 
 
 class ArrayScript(SlurmExecutor):
@@ -83,7 +84,10 @@ class ArrayScript(SlurmExecutor):
             raise SlurmError(" ".join(str(error).split())) from error
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        return ["timeout", str(SECONDS), *super()._make_submission_command(submission_file_path)]
+        # A job that submits others must not hand its own variables on to them.
+        own = sorted(set(os.environ) - set(clean_environment()))
+        unset = [option for name in own for option in ("-u", name)]
+        return ["env", *unset, "timeout", str(SECONDS), *super()._make_submission_command(submission_file_path)]
 
 
 def _exports(code: str) -> list[str]:

@@ -103,3 +103,10 @@ def test_a_folder_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path, envi
     (tmp_path / "trial").write_text("a file where the sweep's folder should be")
     with pytest.raises(launch.LaunchError, match="trial"):
         dispatch([make_cell(tmp_path, platform=PLATFORM)], console=console)
+
+
+def test_a_plan_runs_nothing(tmp_path, environments, console):
+    assert dispatch(cells(tmp_path, "x", "x", dry_run=True), console=console) is None
+    assert "2 to be run" in console.file.getvalue()
+    assert "2 processes" in console.file.getvalue()
+    assert environments == []

@@ -63,14 +63,12 @@ def test_waiting_returns_how_each_cell_ended_also_the_one_that_vanished(slurm, c
 
 def test_a_plan_submits_nothing_and_knows_what_cells_like_these_took(slurm, cells, console, tmp_path):
     every = cells(5, dry_run=True, gpus_per_node=4, nodes=2, cells_per_job=2, parallel=1)
-    record(every[0], "completed", seconds=1800.0)
+    record(every[0], "completed", seconds=1800.0, environment={"device": "NVIDIA H200"})
     assert dispatch(every, console=console) is None
     printed = console.file.getvalue()
-    assert "1 completed, 4 to be submitted" in printed
-    assert "arrays     2: 2 jobs, each of 2 cells and 8 processes, at most 1 jobs at once" in printed
-    assert (
-        "cost       16.00 GPU-hours, from completed cells like 4 of these" in printed
-    )  # 4 cells, 8 GPUs, half an hour
+    assert "1 completed, 4 to be run" in printed
+    assert "arrays     2: 2 jobs, each of 2 cells and 8 processes, at most 1 job at once" in printed
+    assert "cost       16.00 GPU-hours, measured on cells like 4 of these" in printed  # 4 cells, 8 GPUs, half an hour
     assert "#SBATCH --array=0-1%1" in printed
     assert slurm.scripts() == []
     assert sorted(path.name for path in (tmp_path / "trial").iterdir()) == [every[0].directory.name]
