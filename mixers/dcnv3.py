@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.dcnv3 import IMPLEMENTATIONS, dcnv3
+from .kernels.linear import Linear
+from .kernels.softmax import softmax
 from .registry import register
 
 
@@ -59,10 +61,10 @@ class DCNv3(Mixer):
         points = kernel_size**2
         self.dw_conv = nn.Conv2d(dim, dim, dw_kernel_size, padding=dw_kernel_size // 2, groups=dim)
         self.norm = nn.LayerNorm(dim)
-        self.sampling_offsets = nn.Linear(dim, groups * points * 2)
-        self.attention_weights = nn.Linear(dim, groups * points)
-        self.value_proj = nn.Linear(dim, dim)
-        self.output_proj = nn.Linear(dim, dim)
+        self.sampling_offsets = Linear(dim, groups * points * 2)
+        self.attention_weights = Linear(dim, groups * points)
+        self.value_proj = Linear(dim, dim)
+        self.output_proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         query = self.dw_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -70,7 +72,7 @@ class DCNv3(Mixer):
         points = self.kernel_size**2
         offsets = self.sampling_offsets(query).unflatten(-1, (self.groups, points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.groups, points))
-        weights = weights.softmax(-1, torch.promote_types(weights.dtype, torch.float32))
+        weights = softmax(weights, torch.promote_types(weights.dtype, torch.float32))
         x = dcnv3(
             self.value_proj(x),
             offsets,

@@ -9,6 +9,7 @@ from .dcnv3 import cpp_kernels as dcnv3_cpp
 from .dcnv3 import cuda_kernels
 from .depthwise import cpp_kernels as depthwise_cpp
 from .local_attention import cpp_kernels as local_attention_cpp
+from .softmax import cpp_kernels as softmax_cpp
 
 
 def report(name: str, build: Callable[[], Path]) -> None:
@@ -22,3 +23,4 @@ report("dcnv3 cpp", partial(compiled_for_cpu, dcnv3_cpp.SOURCE))
 report("dcnv3 cuda", cuda_kernels.build)
 report("local attention cpp", partial(compiled_for_cpu, local_attention_cpp.SOURCE))
 report("depthwise cpp", partial(compiled_for_cpu, depthwise_cpp.SOURCE))
+report("softmax cpp", partial(compiled_for_cpu, softmax_cpp.SOURCE))

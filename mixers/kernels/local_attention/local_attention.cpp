@@ -34,25 +34,6 @@ using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 // Of a product that is held in registers: 24 of 32, or 12 of 16.
 constexpr int tile_rows = vector_registers == 32 ? 6 : 4, tile_vectors = vector_registers == 32 ? 4 : 3;
 
-// exp of numbers that are not positive: 2^n e^r with |r| <= ln(2) / 2, and e^r by its Taylor series.
-template <class A>
-Vector<A> exp_of(Vector<A> x) {
-  constexpr bool single = std::is_same_v<A, float>;
-  constexpr int mantissa = single ? 23 : 52, terms = single ? 7 : 13;
-  constexpr A log2_e = A(1.4426950408889634), smallest = single ? A(-87) : A(-708);
-  constexpr A rounding = single ? A(12582912) : A(6755399441055744);  // adding it leaves no bits for a fraction
-  // ln(2) in two parts, the first with so few bits that its product with n is exact.
-  constexpr A ln2_high = single ? A(0.693359375) : A(0.6931471803691238);
-  constexpr A ln2_low = single ? A(-2.1219444005469057e-4) : A(1.9082149292705877e-10);
-  typedef std::conditional_t<single, int32_t, int64_t> Bits __attribute__((vector_size(vector_bytes)));
-  const Vector<A> bounded = x < smallest ? Vector<A>{} + smallest : x;
-  const Vector<A> n = (bounded * log2_e + rounding) - rounding;
-  const Vector<A> r = (bounded - n * ln2_high) - n * ln2_low;
-  Vector<A> series = Vector<A>{} + 1;
-  for (int k = terms; k > 0; --k) series = series * r * (A(1) / A(k)) + 1;
-  return (Vector<A>)((Bits)series + (__builtin_convertvector(n, Bits) << mantissa));
-}
-
 // c (rows x vectors) += a b, the sums in registers.
 template <class A, int rows, int vectors>
 void add_tile(int64_t depth, const A* a, int64_t a_row, int64_t a_column, const A* b, int64_t b_row, A* c,

@@ -1,0 +1,29 @@
+"""What mixers call, and which code computes it."""
+
+import torch
+from torch import Tensor
+
+from ..eager import traced
+from . import cpp_kernels
+from .operator import SOFTMAX
+
+
+def softmax(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x.softmax(-1, dtype)`.
+
+    On the CPU, in float32 and float64 and for up to 64 places, softmax.cpp computes it, where it can be compiled. What
+    another program than PyTorch is to read consists of PyTorch's functions.
+    """
+    return SOFTMAX(x.to(dtype)) if _takes(x, dtype) else x.softmax(-1, dtype)
+
+
+def _takes(x: Tensor, dtype: torch.dtype) -> bool:
+    if x.device.type != "cpu" or dtype not in cpp_kernels.DTYPES or x.shape[-1] > cpp_kernels.LONGEST:
+        return False
+    read_elsewhere = traced() and (torch.compiler.is_exporting() or not torch.compiler.is_compiling())
+    return not read_elsewhere and _is_present()
+
+
+@torch.compiler.assume_constant_result
+def _is_present() -> bool:
+    return cpp_kernels.present()
