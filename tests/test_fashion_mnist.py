@@ -13,7 +13,7 @@ from tests.training.examples import CONF, data_settings
 from training.data import SOURCES
 
 ROOT = Path(__file__).parent.parent
-TRAIN, VALIDATION = 3000, 500
+TRAIN, VALIDATION = 2000, 500
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,7 +45,7 @@ def few_images(tmp_path):
 def test_every_mixer_learns_and_the_table_has_them_all(tmp_path, few_images):
     experiment = yaml.safe_load((CONF / "experiment" / "fashion_mnist.yaml").read_text())
     mixers = experiment["hydra"]["sweeper"]["params"]["mixer"].split(",")
-    brief = ["recipe.epochs=4", "recipe.warmup_epochs=1", "recipe.batch_size=64", "hydra.sweeper.params.seed=0"]
+    brief = ["recipe.epochs=2", "recipe.warmup_epochs=1", "recipe.batch_size=64", "hydra.sweeper.params.seed=0"]
     run = [sys.executable, ROOT / "run.py"]
     subprocess.run(
         [*run, "experiment=fashion_mnist", f"data.root={few_images}", *brief, "tracking.mode=disabled"],
@@ -58,7 +58,7 @@ def test_every_mixer_learns_and_the_table_has_them_all(tmp_path, few_images):
     assert max(params) / min(params) < 1.1
     for record in records:
         assert record["status"] == "completed"
-        assert record["results"]["best_top1_percent"] > 60, record["name"]  # guessing: 10
+        assert record["results"]["best_top1_percent"] > 45, record["name"]  # guessing: 10
     subprocess.run([*run, "task=table", "sweep=fashion_mnist"], cwd=tmp_path, check=True)
     [table] = tmp_path.glob("runs/fashion_mnist/tables/*.csv")
     assert all(mixer in table.read_text() for mixer in mixers)
