@@ -10,6 +10,8 @@ from analysis.display_speed import curve_table, speeds_table
 
 from .execute import Outcome
 
+WIDE = 200
+
 
 def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
     """One table of all complexities, one of all speeds; a single network also by stage and by operator."""
@@ -37,9 +39,13 @@ def _print_speeds(speeds: Sequence[Outcome], console: Console) -> None:
             "`rerun=true` measures all of them here; `task=table task.mixed_fingerprints=true` ranks them all the same."
         )
         return
-    console.print(speeds_table(rows))
+    tables = [speeds_table(rows)]
     if len({(row["resolution"], row.get("columns")) for row in rows}) > 1:
-        console.print(curve_table(rows))
+        tables.append(curve_table(rows))
+    if not console.is_terminal:  # In a file, lines may be as long as the tables need.
+        console = Console(file=console.file, width=max(console.width, WIDE), color_system=None)
+    for table in tables:
+        console.print(table)
 
 
 def _candidate_name(outcome: Outcome, row: Mapping[str, Any]) -> str:
