@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixers.kernels.used import used_implementations
+from mixers.kernels.used import summary, used_implementations
 
 from ..peak_memory import PeakMemory
 from ..settings import MemoryFormat, Mode, SpeedSettings
@@ -110,7 +110,7 @@ class Entrant:
             warmup_seconds,
             moved,
             params=sum(parameter.numel() for parameter in module.parameters()),
-            implementation="+".join(sorted(used)) or PYTORCH,
+            implementation=summary(used) or PYTORCH,
         )
 
     def _moved(self, module: nn.Module, x: Tensor, autocast: Autocast) -> int:

@@ -3,22 +3,35 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_listening: list[set[str]] = []
+Used = set[tuple[str, str]]
+
+_listening: list[Used] = []
 
 
-def note(implementation: str) -> None:
+def note(operation: str, implementation: str) -> None:
     """An operation with several implementations says here which one computes it now."""
-    for names in _listening:
-        names.add(implementation)
+    for used in _listening:
+        used.add((operation, implementation))
 
 
 @contextmanager
-def used_implementations() -> Iterator[set[str]]:
-    """The names that are noted inside of the `with`, in whatever thread: backward passes have their own on a GPU."""
-    names: set[str] = set()
-    _listening.append(names)
+def used_implementations() -> Iterator[Used]:
+    """The operations and implementations that are noted inside of the `with`, in whatever thread.
+
+    Backward passes have threads of their own on a GPU.
+    """
+    used: Used = set()
+    _listening.append(used)
     try:
-        yield names
+        yield used
     finally:
         # By identity: two equal sets may be listening.
-        _listening[:] = [other for other in _listening if other is not names]
+        _listening[:] = [other for other in _listening if other is not used]
+
+
+def summary(used: Used) -> str:
+    """`cpp` if that computed all of them, or each by name: `dcnv3 reference, softmax cpp`; empty for none."""
+    implementations = {implementation for _, implementation in used}
+    if len(implementations) == 1:
+        return implementations.pop()
+    return ", ".join(f"{operation} {implementation}" for operation, implementation in sorted(used))

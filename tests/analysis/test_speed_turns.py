@@ -186,7 +186,8 @@ def test_a_row_names_the_implementation_that_ran() -> None:
 
     [dcnv3] = measure([Candidate("dcnv3", build, dim=16)], settings(resolutions=[5]))
     [plain] = measure(sleepers([], a=0.0), settings())
-    assert (dcnv3["implementation"], plain["implementation"]) == ("reference", "torch")
+    assert "reference" in dcnv3["implementation"]
+    assert plain["implementation"] == "torch"
 
 
 @pytest.mark.parametrize(("median", "iqr", "noisy"), [(100.0, 2.9, False), (100.0, 3.1, True), (None, None, False)])

@@ -64,7 +64,7 @@ def _backward(
 
 def _module_for(value: Tensor, implementation: str) -> ModuleType:
     name = implementation_for(value, implementation)
-    used.note(name)
+    used.note("dcnv3", name)
     return module_of(name)
 
 

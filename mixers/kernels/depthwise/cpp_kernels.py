@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .. import used
 from ..compiler import MissingImplementationError, compiled_for_cpu, load
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def present() -> bool:
 def forward(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     """B, H, W, C; C, k, k or B, C, k, k; C or None -> B, H, W, C."""
     prepare()
+    used.note("depthwise", "cpp")
     x = x.contiguous()
     output = torch.empty_like(x)
     torch.ops.stmbench_cpp.depthwise(output, x, taps_first(kernels), None if bias is None else bias.contiguous())

@@ -22,7 +22,7 @@ LOCAL_ATTENTION_BACKWARD = torch.ops.stmbench.local_attention_backward.default
 
 @torch.library.impl("stmbench::local_attention", "CPU", lib=_LIBRARY)
 def _forward(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    used.note("cpp")
+    used.note("local_attention", "cpp")
     return cpp_kernels.forward(query, key, value, rest[:3], Geometry(*rest[3:]))
 
 
