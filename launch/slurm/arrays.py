@@ -29,13 +29,13 @@ def tasks(settings: SlurmSettings) -> int:
     return settings.gpus_per_node if settings.packing is Packing.gpus else settings.tasks
 
 
-def split(jobs: Jobs, limits: Limits, parallel: int | None) -> list[Array]:
+def split(jobs: Jobs, limits: Limits, parallel: int | None, within_job: bool = False) -> list[Array]:
     """Arrays no longer than the cluster allows, of which at most `parallel` jobs run at once.
 
     Several arrays share `parallel` among them; where they are more than that, each waits for an earlier one. Jobs for
     which there is no room (see `Limits.room`) are in none.
     """
-    jobs = jobs[: limits.room] if limits.room is not None else jobs
+    jobs = jobs[: limits.room(len(jobs), within_job)]
     pieces = [jobs[start : start + limits.array] for start in range(0, len(jobs), limits.array)]
     if parallel is None:
         return [Array(piece) for piece in pieces]

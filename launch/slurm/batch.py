@@ -7,6 +7,7 @@ that Slurm's state of the job is FAILED.
 
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -24,8 +25,8 @@ from .settle import settle
 from .submit import backlog_files, submit_backlog
 
 SECONDS_TO_BE_REQUEUED = 120
-# The last jobs of a queue that is full with jobs of others stay a while to see whether these leave.
-LOOKS_FOR_ROOM, SECONDS_BETWEEN_LOOKS = 20, 15.0
+# Jobs that end together each wait a moment for the one before to leave; not all at the same moment.
+LOOKS_FOR_ROOM, SECONDS_BETWEEN_LOOKS = 20, (5.0, 20.0)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def top_up(sweep: Sweep) -> None:
             return
         if live.pending:  # one of those will do it
             return
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(random.uniform(*SECONDS_BETWEEN_LOOKS))
 
 
 def srun(arguments: Sequence[str], settings: SlurmSettings) -> list[str]:

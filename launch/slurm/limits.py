@@ -18,10 +18,16 @@ class Limits:
     submit: int | None = None
     queued: int = 0
 
-    @property
-    def room(self) -> int | None:
-        """Jobs that may be submitted now; None: any number."""
-        return None if self.submit is None else max(0, self.submit - self.queued)
+    def room(self, jobs: int, within_job: bool = False) -> int:
+        """How many of `jobs` to submit now.
+
+        Where there is not room for all, one place stays free: a job that ends is itself still in the queue when it
+        submits the next (`within_job`).
+        """
+        free = jobs if self.submit is None else max(0, self.submit - self.queued)
+        if free >= jobs or within_job:
+            return min(free, jobs)
+        return max(free - 1, min(free, 1))
 
 
 def limits(account: str | None, qos: str | None) -> Limits:

@@ -42,7 +42,7 @@ class Order:
         return asdict(self.settings) | {"packing": self.settings.packing.value}
 
 
-def submit(order: Order, live: Live) -> list[Submission]:
+def submit(order: Order, live: Live, within_job: bool = False) -> list[Submission]:
     """Submit arrays for the cells of `order`, as many as there is room for. Call it with the sweep's lock held.
 
     Raises:
@@ -51,7 +51,7 @@ def submit(order: Order, live: Live) -> list[Submission]:
     """
     jobs = pack(order.cells, order.settings.cells_per_job)
     parallel, after_live = share_of_parallel(order.settings.parallel, live)
-    arrays = split(jobs, limits(order.settings.account, order.settings.qos), parallel)
+    arrays = split(jobs, limits(order.settings.account, order.settings.qos), parallel, within_job)
     backlog = _Backlog.new(order)
     done: list[Submission] = []
     for array in arrays:
@@ -78,7 +78,7 @@ def share_of_parallel(parallel: int | None, live: Live) -> tuple[int | None, lis
 def submit_backlog(sweep: Sweep, live: Live) -> tuple[list[Submission], int]:
     """What is still to be submitted, as far as there is room now; and for how many cells there was none.
 
-    Call it with the sweep's lock held.
+    Call it from a job that is about to end, with the sweep's lock held.
     """
     done: list[Submission] = []
     for path in backlog_files(sweep):
@@ -86,7 +86,7 @@ def submit_backlog(sweep: Sweep, live: Live) -> tuple[list[Submission], int]:
         path.unlink()
         wanted = [name for name in order.cells if name not in live.cells and sweep.status(name) != "completed"]
         if wanted:
-            done += submit(replace(order, cells=wanted), live)
+            done += submit(replace(order, cells=wanted), live, within_job=True)
     return done, sum(len(_Backlog.read(path, sweep).order.cells) for path in backlog_files(sweep))
 
 

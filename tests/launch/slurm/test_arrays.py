@@ -29,7 +29,11 @@ def test_arrays_are_split_at_the_clusters_limit(count, array, expected):
 
 def test_what_there_is_no_room_for_is_not_submitted():
     jobs = pack([str(number) for number in range(100)], 1)
-    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None)) == [30, 10]
+    # One place stays free for the job that submits the next ones when it ends.
+    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None)) == [30, 9]
+    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None, within_job=True)) == [30, 10]
+    assert sizes(split(jobs, Limits(100, submit=100), parallel=None)) == [100]
+    assert sizes(split(jobs, Limits(100, submit=1), parallel=None)) == [1]
     assert split(jobs, Limits(30, submit=50, queued=60), parallel=None) == []
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -205,3 +207,8 @@ def test_a_sweep_of_thousands_is_summed_up(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "2,001 cells: 2,000 completed, 1 failed" in printed
     assert printed.index(f"{1234:012x}") < printed.index("cells are not shown")
+
+
+def test_looking_after_a_sweep_imports_no_torch():
+    modules = "launch.__main__, launch.status, launch.resume, launch.slurm.cells, launch.slurm.batch, launch.local"
+    subprocess.run([sys.executable, "-c", f"import sys, {modules}; assert 'torch' not in sys.modules"], check=True)
