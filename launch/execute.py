@@ -169,7 +169,8 @@ def _follow(cell: Cell, ranks: Ranks) -> Outcome:
                 log.exception("rank %d: %s failed", ranks.rank, cell.name)
                 path = cell.directory / WORDS_OF_RANKS.replace("*", str(ranks.rank))
                 path.write_text(json.dumps(failure(error)), encoding="utf-8")
-                sys.exit(1)
+                logging.shutdown()
+                os._exit(1)  # an orderly end would wait for the other ranks, which wait for this one
     return from_first(None, ranks)
 
 

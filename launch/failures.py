@@ -10,6 +10,8 @@ from typing import Any
 WORDS_OF_RANKS = "failure-rank*.json"
 # The CPU's allocator and CUDA's libraries raise plain RuntimeErrors.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+# What gloo and NCCL say when a peer is gone.
+LOST_RANK = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space, then the same command continues",
     errno.EDQUOT: "the quota is used up: free some space, then the same command continues",
@@ -23,6 +25,8 @@ def failure(error: Exception) -> dict[str, Any]:
     sentence = str(error).strip() or "no message"
     if isinstance(error, OSError) and error.errno in REMEDIES:
         sentence = f"{sentence}; {REMEDIES[error.errno]}"
+    if isinstance(error, RuntimeError) and any(words in sentence for words in LOST_RANK):
+        sentence = f"another rank died; the same command continues ({sentence.splitlines()[0]})"
     if exhausted := _is_out_of_memory(error):
         sentence = f"{sentence.splitlines()[0]}; a larger recipe.accumulation needs less memory at a time"
     return {

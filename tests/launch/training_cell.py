@@ -1,6 +1,7 @@
 """A program that trains a tiny network on the digits as a cell, to be killed, starved and interrupted by tests.
 
-`python -m tests.launch.training_cell OUTPUT [key=value ...]` takes the keys of `make_training_cell`, and `fault=NAME`.
+`python -m tests.launch.training_cell OUTPUT [key=value ...]` takes the keys of `make_training_cell`, `fault=NAME`,
+and `at_rank=N` where only one of several ranks shall have that fault.
 """
 
 import os
@@ -20,6 +21,7 @@ import training.checkpoint
 from launch import Cell, execute
 from launch.interruption import Preempted, exit_status
 from tests.training.examples import TinyNetwork, brief, small_digits
+from training.distributed import ranks_of
 
 from .cells import make_cell
 
@@ -99,7 +101,9 @@ def use(network: type[nn.Module]) -> None:
 
 def main(output: str, *arguments: str) -> int:
     options = {key: yaml.safe_load(value) for key, value in (argument.split("=") for argument in arguments)}
-    fault = options.pop("fault", None)
+    fault, rank = options.pop("fault", None), ranks_of().rank
+    if options.pop("at_rank", rank) != rank:
+        fault = None
     use({"slow": SlowNetwork, "greedy": GreedyNetwork}.get(fault, TinyNetwork))
     if fault == "die_while_writing":
         training.checkpoint.write_whole = die_while_writing
