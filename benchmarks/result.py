@@ -56,6 +56,14 @@ class Result:
             return None
         return self.best.speedup >= self.setting.target
 
+    @property
+    def memory_ratio(self) -> float | None:
+        """Peak memory of an eager training step by the baseline's; None where one of them is not known."""
+        if self.setting.mode != "training" or self.baseline is None or self.eager is None:
+            return None
+        ours, theirs = self.eager.peak_memory_mib, self.baseline.peak_memory_mib
+        return None if ours is None or theirs is None else ours / theirs
+
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""
         return asdict(self) | {"name": self.setting.name, "met": self.met}

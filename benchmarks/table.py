@@ -69,10 +69,14 @@ def markdown(results: Sequence[Result], environment: Mapping[str, Any], day: dat
     ]
     aim = contents()["product_share_aim_percent"]
     reached = [result for result in results if _best_share(result) is not None]
+    weighed = [result for result in results if result.memory_ratio is not None]
+    known += [f"- precision: {', '.join(sorted({result.setting.precision for result in results}))}"]
     summary = [
         f"{sum(result.met is True for result in results)} of {sum(result.met is not None for result in results)} "
         f"targets are met. {sum(_best_share(result) >= aim for result in reached)} of {len(reached)} networks' steps "
         f"run at {aim} % of the matrix product's rate or more.",
+        f"Peak memory of a training step is above the baseline's in "
+        f"{sum(result.memory_ratio > 1 for result in weighed)} of {len(weighed)}.",
         "Times as fast as the baseline, with the limits of the 95 % confidence interval. Shares are of the rate of a "
         "large matrix product and of a copy, measured in the same turns.",
         f"{NOISY_SIGN}: an inter-quartile range above {NOISY_ABOVE_PERCENT:g} % of the median. How it was measured: "

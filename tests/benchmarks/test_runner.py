@@ -159,13 +159,15 @@ def test_out_of_memory_has_no_ratio() -> None:
 
 def test_the_page_says_what_is_met_and_where_it_was_measured() -> None:
     results = [
-        result_of(SETTING, record(way(BASELINE, 100.0), ours(1.25))),
+        result_of(SETTING, record(way(BASELINE, 100.0), ours(1.25, peak_memory_mib=101.0))),
         result_of(SETTING, record(way(BASELINE, 100.0), ours(1.1, latency_iqr_ms=30.0, product_share_percent=60.0))),
     ]
     page = markdown(results, {"cpu": "AMD EPYC", "torch": "2.15.0", "driver": None}, command.datetime.now().date())
     assert "- cpu: AMD EPYC\n- torch: 2.15.0" in page
     assert "driver" not in page
+    assert "- precision: fp32" in page
     assert "1 of 2 targets are met" in page
+    assert "Peak memory of a training step is above the baseline's in 1 of 2" in page
     assert "1 of 2 networks' steps run at 80 % of the matrix product's rate or more" in page
     [first, second] = [line for line in page.splitlines() if line.startswith("| unified_pvt_tiny")]
     assert "| 1.25 [1.15, 1.35] | 1.2 | yes | 80 % |" in first
