@@ -55,6 +55,7 @@ def network_cost(mixers: Sequence[str], variant: Variant) -> Cost:
     return cost
 
 
+@cache
 def scale_budget(scale: str, budget: str) -> float:
     """Median over the published variants of `scale` of what `budget` names, "params" or "macs"."""
     published = [(mixer, variants[scale]) for mixer, variants in VARIANTS.items()]

@@ -4,8 +4,8 @@
     python -m benchmarks.slurm_scale --cells 1000 --cells-per-job 1 50
     python -m tests.slurm stop
 
-One line for each packing: jobs; seconds, CPU seconds and peak memory of the submitting command; then cells
-completed per minute during `--seconds` after the submission; what is left is cancelled. A cell counts a micro network,
+One line for each packing: jobs; seconds, CPU seconds and peak memory of the submitting command; then cells completed per
+minute during `--seconds` after the submission; what is left is cancelled. A cell trains a micro network for two steps,
 which takes about a second; starting Python and PyTorch comes on top, once a job. On a machine that is controller and
 nodes at once, the rate is bound by its cores, so the last line says what Slurm itself does with as many jobs of
 `sleep 1`.
@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.slurm.sweeps import write_images
+
 from .commands import measure
 
 ROOT = Path(__file__).parents[1]
@@ -28,8 +30,9 @@ def submit_command(sweep: str, cells: int, cells_per_job: int, cpus: int) -> lis
     return [
         *(sys.executable, str(ROOT / "run.py"), "-m", "platform=slurm", "platform.hours=1", f"sweep={sweep}"),
         *(f"platform.cells_per_job={cells_per_job}", f"platform.cpus_per_task={cpus}"),
-        *(f"mixer_module={ROOT / 'tests' / 'slurm' / 'trial_mixer.py'}", "mixer=trial", "scale=micro"),
-        *("task=complexity", "data=digits", f"mixer.variant=range(0,{cells})"),
+        *("mixer=identity", "scale=micro", "task=train", "tracking.mode=disabled", f"seed=range(0,{cells})"),
+        *("data=image_folder", "data.root=images", "data.resolution=32", "data.workers=0"),
+        *("recipe=short", "recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.batch_size=8"),
     ]
 
 
@@ -55,7 +58,8 @@ def measure_submission(folder: Path, cells: int, cells_per_job: int, cpus: int, 
     while squeue() and time.perf_counter() - start < seconds:
         time.sleep(1)
     passed, count = time.perf_counter() - start, completed(folder, sweep)
-    measure([sys.executable, "-m", "launch", "cancel", sweep], folder)
+    if squeue():
+        measure([sys.executable, "-m", "launch", "cancel", sweep], folder)
     wait_until_empty()
     return (
         f"| {cells:,} | {cells_per_job} | {jobs:,} | {submission.seconds:.1f} | {submission.cpu_seconds:.1f} | "
@@ -82,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| cells | cells a job | jobs | s to submit | CPU s | peak MiB | cells/min |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="slurm-scale-") as folder:
+        write_images(Path(folder) / "images")
         for cells_per_job in options.cells_per_job:
             line = measure_submission(Path(folder), options.cells, cells_per_job, options.cpus, options.seconds)
             print(line, flush=True)

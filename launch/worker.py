@@ -10,17 +10,20 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from . import attempts
 from .cell import Cell
-from .execute import execute, finished_record
+from .execute import Outcome, execute, finished_record
 from .interruption import PREEMPTED_EXIT_STATUS, Preempted
 from .place import current_place
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
+TRIES_OF_A_BUSY_CELL = 12
+SECONDS_BETWEEN_TRIES = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ def run(directory: Path, job: str | None, rerun: bool) -> str:
     log.info("%s starts", directory.name)
     status, reason = "preempted", None
     try:
-        outcome = execute(cell, rerun=rerun, show_progress=False)
+        outcome = _execute_when_free(cell, rerun)
         status = attempts.BUSY if outcome.status == "running" else outcome.status
         reason = outcome.record["reason"]
     except (KeyboardInterrupt, Preempted) as stop:
@@ -69,6 +72,19 @@ def run(directory: Path, job: str | None, rerun: bool) -> str:
             attempts.end(directory, status, reason)
         log.info("%s: %s%s", directory.name, status, f": {reason}" if reason else "")
     return status
+
+
+def _execute_when_free(cell: Cell, rerun: bool) -> Outcome:
+    """Slurm may give a node up, and start its jobs elsewhere, while their processes still run there: not for long."""
+    outcome = execute(cell, rerun=rerun, show_progress=False)
+    # Counted, not timed, because all ranks have to do the same.
+    for _ in range(TRIES_OF_A_BUSY_CELL):
+        if outcome.status != "running":
+            break
+        log.info("%s: %s", cell.directory.name, outcome.record["reason"])
+        time.sleep(SECONDS_BETWEEN_TRIES)
+        outcome = execute(cell, rerun=rerun, show_progress=False)
+    return outcome
 
 
 def own_share(cells: Sequence[str]) -> Sequence[str]:

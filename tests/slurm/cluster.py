@@ -92,6 +92,8 @@ class Cluster:
         for node in self.hardware.nodes:
             if f"slurmd-{node}" not in self.daemons:
                 self.start_node(node)
+            if self.node_state(node).startswith("DRAIN"):
+                self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
         self.wait_for("all jobs to end", lambda: not self.run("squeue", "--noheader"), seconds=60)
         self.wait_for("all nodes", self._all_up, seconds=60)
 
