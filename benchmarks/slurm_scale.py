@@ -4,10 +4,10 @@
     python -m benchmarks.slurm_scale --cells 1000 --cells-per-job 1 50
     python -m tests.slurm stop
 
-One line for each packing: jobs; seconds, CPU seconds and peak memory of the submitting command; then cells completed per
-minute during `--seconds` after the submission; what is left is cancelled. A cell trains a micro network for two steps,
-which takes about a second; starting Python and PyTorch comes on top, once a job. On a machine that is controller and
-nodes at once, the rate is bound by its cores, so the last line says what Slurm itself does with as many jobs of
+One line for each packing: jobs; seconds, CPU seconds and peak memory of the submitting command; then cells completed
+per minute during `--seconds` after the submission; what is left is cancelled. A cell trains a micro network for two
+steps, which takes about a second; starting Python and PyTorch comes on top, once a job. On a machine that is controller
+and nodes at once, the rate is bound by its cores, so the last line says what Slurm itself does with as many jobs of
 `sleep 1`.
 """
 

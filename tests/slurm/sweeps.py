@@ -186,7 +186,7 @@ class TrialSweep:
             assert (self.directory / cell / "attempts.jsonl").exists(), cell
             names = [path.name for path in (self.directory / cell).iterdir()]
             leftovers = [name for name in names if name.startswith(".") or name == "lock"]
-            assert not leftovers or outcomes[-1] == "died", f"{cell}: {leftovers}"
+            assert not leftovers or "died" in outcomes, f"{cell}: {leftovers}"
             if record["status"] == "completed":
                 assert self.epochs(cell) == list(range(1, record["config"]["recipe"]["epochs"] + 1)), cell
             else:

@@ -1,7 +1,5 @@
 """Jobs that are preempted, run out of time, are requeued or lose their node: cells continue, to the same numbers."""
 
-from collections import Counter
-
 import pytest
 
 from .host_names import can_name_hosts
