@@ -9,7 +9,7 @@ repeated and resumed exactly, like one from files.
 import hashlib
 import os
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +32,14 @@ class TarImages:
     sizes: np.ndarray
     labels: Tensor
     classes: Tensor | None = None
-    files: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
-    """Open archives by process and archive: a worker must not share its parent's."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def read(self, index: int) -> bytes:
-        archive, offset, size = int(self.archives[index]), int(self.offsets[index]), int(self.sizes[index])
-        key = (os.getpid(), archive)
-        if key not in self.files:
-            self.files[key] = os.open(self.paths[archive], os.O_RDONLY)
-        return os.pread(self.files[key], size, offset)
+        # Not kept open: there may be more archives than a process may have files.
+        with open(self.paths[self.archives[index]], "rb", buffering=0) as archive:
+            return os.pread(archive.fileno(), int(self.sizes[index]), int(self.offsets[index]))
 
     def name(self, index: int) -> str:
         return f"{self.paths[self.archives[index]]} at byte {self.offsets[index]}"
