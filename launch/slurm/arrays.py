@@ -1,7 +1,9 @@
 """How cells become job arrays that the cluster takes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from launch.settings import Packing, SlurmSettings
 
@@ -36,7 +38,10 @@ def split(jobs: Jobs, limits: Limits, parallel: int | None, within_job: bool = F
     which there is no room (see `Limits.room`) are in none.
     """
     jobs = jobs[: limits.room(len(jobs), within_job)]
-    pieces = [jobs[start : start + limits.array] for start in range(0, len(jobs), limits.array)]
+    count = math.ceil(len(jobs) / limits.array)
+    # Of equal size, so that they need their shares for about as long.
+    bounds = [len(jobs) * number // count for number in range(count + 1)] if count else []
+    pieces = [jobs[start:end] for start, end in pairwise(bounds)]
     if parallel is None:
         return [Array(piece) for piece in pieces]
     lanes = min(parallel, len(pieces))

@@ -18,7 +18,7 @@ def test_every_cell_is_in_one_job():
 
 
 @pytest.mark.parametrize(
-    ("count", "array", "expected"), [(5, 5, [5]), (6, 5, [5, 1]), (2100, 1001, [1001, 1001, 98]), (0, 5, [])]
+    ("count", "array", "expected"), [(5, 5, [5]), (6, 5, [3, 3]), (2100, 1001, [700, 700, 700]), (0, 5, [])]
 )
 def test_arrays_are_split_at_the_clusters_limit(count, array, expected):
     jobs = pack([str(number) for number in range(count)], 1)
@@ -30,8 +30,8 @@ def test_arrays_are_split_at_the_clusters_limit(count, array, expected):
 def test_what_there_is_no_room_for_is_not_submitted():
     jobs = pack([str(number) for number in range(100)], 1)
     # One place stays free for the job that submits the next ones when it ends.
-    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None)) == [30, 9]
-    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None, within_job=True)) == [30, 10]
+    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None)) == [19, 20]
+    assert sizes(split(jobs, Limits(30, submit=50, queued=10), parallel=None, within_job=True)) == [20, 20]
     assert sizes(split(jobs, Limits(100, submit=100), parallel=None)) == [100]
     assert sizes(split(jobs, Limits(100, submit=1), parallel=None)) == [1]
     assert split(jobs, Limits(30, submit=50, queued=60), parallel=None) == []
@@ -40,7 +40,7 @@ def test_what_there_is_no_room_for_is_not_submitted():
 @pytest.mark.parametrize("parallel", [1, 2, 3, 7, 100])
 def test_arrays_together_run_no_more_jobs_than_asked_for(parallel):
     arrays = split(pack([str(number) for number in range(23)], 1), Limits(5), parallel)
-    assert sizes(arrays) == [5, 5, 5, 5, 3]
+    assert sizes(arrays) == [4, 5, 4, 5, 5]
     # Of the arrays that wait for one another, only one runs.
     first = [array for array in arrays if array.after is None]
     assert sum(array.throttle for array in first) == max(parallel, len(first))

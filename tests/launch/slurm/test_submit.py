@@ -99,12 +99,12 @@ def test_a_job_runs_the_code_and_the_configuration_of_its_submission(slurm, swee
 def test_sbatch_refuses_in_the_middle_and_a_resume_submits_the_rest(slurm, sweep, cells, settings):
     slurm.answer("scontrol", "MaxArraySize = 2\n")
     slurm.take(2)
-    every = cells(7)
+    every = cells(8)
     with pytest.raises(SubmissionRefusedError, match=r"QOSMaxSubmitJobPerUserLimit\n2 of 4 arrays"):
         submit_cells(sweep, every, settings(), rerun=False)
     assert submitted(sweep) == names(every[:4])
     slurm.take(100)
-    assert resume(sweep, settings(), every).cells == 3
+    assert resume(sweep, settings(), every).cells == 4
     assert sorted(submitted(sweep)) == sorted(names(every))
     assert not list((sweep.launch_folder / "backlog").glob("*.json"))
 
