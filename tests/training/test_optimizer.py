@@ -59,3 +59,45 @@ def test_the_optimizer_gets_groups_options_and_peak():
 def test_an_option_the_optimizer_does_not_take_is_an_error():
     with pytest.raises(TypeError, match="betass"):
         build_optimizer(Network(), recipe_settings(optimizer_options={"betass": [0.9, 0.99]}))
+
+
+class Layered(nn.Module):
+    """A stem, two blocks and a head, as timm is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+
+    def group_matcher(self, coarse=False):
+        return {"stem": r"^stem", "blocks": r"^blocks\.(\d+)"}
+
+
+def test_each_layer_learns_slower_than_the_one_above_it():
+    network = Layered()
+    groups = parameter_groups(network, recipe_settings(layer_decay=0.5, weight_decay=0.1))
+    scales = {id(member): group["lr_scale"] for group in groups for member in group["params"]}
+    expected = {"head": 1.0, "blocks.1": 0.5, "blocks.0": 0.25, "stem": 0.125}
+    for name, parameter in network.named_parameters():
+        assert scales[id(parameter)] == expected[name.rpartition(".")[0]]
+    assert sorted(group["weight_decay"] for group in groups) == [0.0] * 4 + [0.1] * 4
+
+
+def test_a_layer_decay_needs_layers():
+    with pytest.raises(ValueError, match=r"recipe.layer_decay=0.5: this network does not say what its layers are"):
+        parameter_groups(Network(), recipe_settings(layer_decay=0.5))
+
+
+def test_one_pass_over_memory_gives_the_update_of_many():
+    results = []
+    for options in ({}, {"fused": False}):
+        torch.manual_seed(0)
+        network = Layered()
+        optimizer = build_optimizer(network, recipe_settings(optimizer_options=options, learning_rate=0.1))
+        assert optimizer.defaults["fused"] == (not options)
+        for _ in range(3):
+            optimizer.zero_grad()
+            network.head(network.stem(torch.ones(2, 4))).square().sum().backward()
+            optimizer.step()
+        results.append(network.stem.weight.detach())
+    assert torch.allclose(*results, rtol=1e-5)

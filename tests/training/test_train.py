@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from architectures import NetworkSpec, build_network
 from tests.training.examples import brief, recipe_settings, small_digits, tiny_network
 from training.evaluate import NonFiniteLossError, evaluate
 from training.learner import Learner, mean_loss
+from training.settings import TrainSettings
 from training.train import train
 from training.weights import load_weights
 
@@ -37,7 +39,7 @@ class KilledError(Exception):
     pass
 
 
-def run(directory, recipe, *, network=None, data=None, seed=0, kill_after=None, precision="fp32"):
+def run(directory, recipe, *, network=None, data=None, seed=0, kill_after=None, precision="fp32", settings=None):
     def stop(row):
         if row["epoch"] == kill_after:
             raise KilledError
@@ -50,6 +52,7 @@ def run(directory, recipe, *, network=None, data=None, seed=0, kill_after=None, 
         seed=seed,
         precision=precision,
         device="cpu",
+        settings=settings,
         on_epoch=stop,
         show_progress=False,
     )
@@ -282,3 +285,83 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"data.source='none'"):
         run(tmp_path / "run", brief(), data=small_digits(source="none"))
     assert not os.path.exists(tmp_path / "run")
+
+
+def test_fp16_skips_a_step_whose_gradients_overflow_and_lowers_the_scale():
+    network = tiny_network()
+    learner = Learner(network, recipe_settings(), precision="fp16", device=CPU)
+    network.head.weight.register_hook(
+        lambda gradient: gradient * (float("inf") if learner.scaler.get_scale() > 9999 else 1)
+    )
+    before = network.head.weight.detach().clone()
+    scale = learner.scaler.get_scale()
+    while learner.scaler.get_scale() > 9999:
+        learner.step(torch.randn(8, 3, 8, 8), torch.arange(8), 0.1, 0.0)
+        assert torch.equal(network.head.weight, before)
+    assert learner.scaler.get_scale() < scale
+    learner.step(torch.randn(8, 3, 8, 8), torch.arange(8), 0.1, 0.0)
+    assert not torch.equal(network.head.weight, before)
+
+
+def test_fp16_does_not_skip_for_ever():
+    network = tiny_network()
+    learner = Learner(network, recipe_settings(), precision="fp16", device=CPU)
+    network.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    images, labels = torch.randn(8, 3, 8, 8), torch.arange(8)
+    while learner.scaler.get_scale() > 1:
+        learner.step(images, labels, 0.1, 0.0)
+    with pytest.raises(NonFiniteLossError, match=r"the gradient became infinite at this step.*gradient of head.weight"):
+        learner.step(images, labels, 0.1, 0.0)
+
+
+def unified_step(settings):
+    torch.manual_seed(0)
+    spec = NetworkSpec("unified", mixer="pooling", scale="micro", num_classes=10, img_size=(32, 32))
+    learner = Learner(build_network(spec), recipe_settings(), precision="fp32", device=CPU, settings=settings)
+    learner.network.train()
+    images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
+    losses = [learner.step(images, labels, 0.01, 0.0).item() for _ in range(2)]
+    return losses, learner.network.state_dict()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainSettings(gradient_checkpointing=True),
+        pytest.param(TrainSettings(compile=True), marks=pytest.mark.slow),
+    ],
+)
+def test_computing_again_and_compiling_change_nothing_but_rounding(settings):
+    losses, weights = unified_step(None)
+    other_losses, other_weights = unified_step(settings)
+    assert losses == pytest.approx(other_losses, rel=1e-4)
+    assert weights.keys() == other_weights.keys()
+    assert int(weights["conv_head.norm.num_batches_tracked"]) == int(
+        other_weights["conv_head.norm.num_batches_tracked"]
+    )
+
+
+def test_a_network_without_blocks_cannot_compute_them_again():
+    with pytest.raises(ValueError, match=r"task.gradient_checkpointing=true: this network has no blocks"):
+        Learner(
+            tiny_network(), recipe_settings(), precision="fp32", device=CPU,
+            settings=TrainSettings(gradient_checkpointing=True),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("checkpoint_epochs", 0), ("checkpoint_minutes", 0.0), ("kept_checkpoints", 0)]
+)
+def test_impossible_checkpoint_settings_are_refused(key, value):
+    with pytest.raises(ValueError, match=f"task.{key}={value}"):
+        TrainSettings(**{key: value})
+
+
+def test_checkpoints_every_other_epoch_and_as_many_as_asked_for(tmp_path):
+    recipe = brief(epochs=5)
+    with pytest.raises(KilledError):
+        run(tmp_path, recipe, kill_after=4, settings=TrainSettings(checkpoint_epochs=2, kept_checkpoints=1))
+    assert [path.name for path in (tmp_path / "checkpoints").glob("trainer_step_*")] == ["trainer_step_00000012.pt"]
+    run(tmp_path, recipe, settings=TrainSettings(checkpoint_epochs=2, kept_checkpoints=3))
+    assert len(list((tmp_path / "checkpoints").glob("trainer_step_*"))) == 2
+    assert [row["epoch"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
