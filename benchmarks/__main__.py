@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from analysis.environment import environment
 from analysis.settings import PRECISIONS
 
-from .entries import MODES, contents, entry_names, settings_of
+from .entries import MODES, Setting, contents, entry_names, settings_of
 from .result import Result, result_of
 from .runner import cell_of, measured_before, record_path, run, speed_settings
 from .table import line, table, write
@@ -61,12 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=len(chosen))
         for setting in chosen:
-            progress.update(bar, description=setting.name)
+
+            def tell(text: str, setting: Setting = setting) -> None:
+                progress.update(bar, description=f"{setting.name}: {text.partition(': ')[2] or text}")
+
+            tell("")
             settings = speed_settings(setting, threads=threads, seconds=options.seconds)
             path = record_path(setting, cell_of(setting, settings, device, options.output))
             record = None if options.rerun else measured_before(path, found["fingerprint"], found["commit"])
             before = " (measured before)" if record else ""
-            record = record or run(setting, settings, device, options.output)
+            record = record or run(setting, settings, device, options.output, tell)
             results.append(result_of(setting, record))
             console.print(line(results[-1]) + before, highlight=False, markup=False, soft_wrap=True)
             progress.advance(bar)

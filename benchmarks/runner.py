@@ -1,7 +1,7 @@
 """Measures settings one after another; each leaves a record like those of cells."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +78,14 @@ def measured_before(path: Path, fingerprint: str, commit: str | None) -> Record 
     return record if record["status"] == "completed" and done_here and same_code else None
 
 
-def run(setting: Setting, settings: SpeedSettings, device: str, output: Path) -> Record:
-    """Measures `setting` and writes its record.
+def run(
+    setting: Setting,
+    settings: SpeedSettings,
+    device: str,
+    output: Path,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Record:
+    """Measures `setting` and writes its record; `tell` is called with what is being done.
 
     An error is its outcome (status `failed`, with the reason) and is not raised.
     """
@@ -89,9 +95,10 @@ def run(setting: Setting, settings: SpeedSettings, device: str, output: Path) ->
     write_record(path, record)
     started = time.monotonic()
     try:
-        rows = measure(candidates_of(setting), settings, device=device)
+        rows = measure(candidates_of(setting), settings, device=device, tell=tell)
         if setting.mode == "training" and setting.entry != OPERATOR and device == "cpu":
-            rows = [row | _peak(setting, row, settings) for row in rows]
+            tell("peak memory")
+            rows = [row | _peak(setting, row) for row in rows]
         record |= {"status": "completed", "rows": rows}
     except Exception as error:
         record |= failure(error)
@@ -104,7 +111,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _peak(setting: Setting, row: Mapping[str, Any], settings: SpeedSettings) -> dict[str, float | None]:
+def _peak(setting: Setting, row: Mapping[str, Any]) -> dict[str, float | None]:
     """Peak memory by a process of its own; that of a compiled step stays as it was measured beside the others."""
     if row["compiled"] or row["status"] != "completed":
         return {}

@@ -6,12 +6,13 @@ depends on beside it. Running out of memory is an outcome of its own, never a sm
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.status import Status
 
 from ..environment import environment
 from ..noise import iqr_percent
@@ -62,6 +63,7 @@ def measure(
     device: str = "cpu",
     in_chans: int = 3,
     show_progress: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Times every candidate under every resolution × batch size × mode × precision × eager or compiled of `settings`.
 
@@ -73,6 +75,7 @@ def measure(
             network with scaled gradients).
         device: "cpu", "cuda" or "cuda:1".
         show_progress: writes what is being timed, and each finished row, to standard error.
+        tell: called with what is being timed, for whoever shows progress in a way of their own.
 
     Returns:
         Rows with the candidate's name, `config`, `subject` and `dim`, the conditions (mode, compiled, precision,
@@ -109,7 +112,13 @@ def measure(
                 for compiled in settings.compiled
                 if candidate.compiled is None or compiled in candidate.compiled
             ]
-            results = _contest(entrants, settings, torch.device(device), in_chans, console)
+            with console.status("") as status:
+
+                def show(text: str, status: Status = status) -> None:
+                    status.update(text)
+                    tell(text)
+
+                results = _contest(entrants, settings, torch.device(device), in_chans, show)
             found = [entrant.conditions() | common | result for entrant, result in zip(entrants, results, strict=True)]
             for row in found:
                 console.print(line(row), highlight=False, markup=False, soft_wrap=True)
@@ -118,23 +127,26 @@ def measure(
 
 
 def _contest(
-    entrants: Sequence[Entrant], settings: SpeedSettings, device: torch.device, in_chans: int, console: Console
+    entrants: Sequence[Entrant],
+    settings: SpeedSettings,
+    device: torch.device,
+    in_chans: int,
+    show: Callable[[str], None],
 ) -> list[Row]:
-    """The results of `entrants`, which take turns."""
+    """The results of `entrants`, which take turns; `show` is told what is being done."""
     if any(entrant.compiled for entrant in entrants):
         torch.compiler.reset()
     prepared: list[Prepared | str] = []
     for entrant in entrants:
-        with console.status(f"{headline(entrant.conditions())}: warming up"):
-            prepared.append(_prepare(entrant, settings, device, in_chans))
+        show(f"{headline(entrant.conditions())}: warming up")
+        prepared.append(_prepare(entrant, settings, device, in_chans))
     runners = [outcome.runner for outcome in prepared if isinstance(outcome, Prepared)]
     rates = None
     if runners and settings.machine_rates:
         rates = MachineRates(device, {entrant.dtype for entrant in entrants})
         runners += rates.runners
-    with console.status("") as status:
-        what = headline(entrants[0].conditions(), name_it=len({entrant.candidate.name for entrant in entrants}) == 1)
-        take_turns(runners, settings, device, lambda turn, turns: status.update(f"{what}: {turn + 1}/{turns}"))
+    what = headline(entrants[0].conditions(), name_it=len({entrant.candidate.name for entrant in entrants}) == 1)
+    take_turns(runners, settings, device, lambda turn, turns: show(f"{what}: turn {turn + 1}/{turns}"))
     rows = [_row(entrant, outcome, rates) for entrant, outcome in zip(entrants, prepared, strict=True)]
     for index, entrant in enumerate(entrants):
         reference = _reference(entrant, entrants, settings.against)

@@ -69,6 +69,13 @@ def test_turns_are_about_as_long_for_each_and_fill_the_time(changes: dict[str, f
     assert len(diary) == turns * len(turn)
 
 
+def test_what_is_being_done_is_told() -> None:
+    told: list[str] = []
+    measure(sleepers([], a=0.0, b=0.0), settings(turns=7, batch_sizes=[1]), tell=told.append)
+    assert told[:2] == [f"{name}, inference eager fp32 batch 1 at 8×8: warming up" for name in "ab"]
+    assert told[2:] == [f"inference eager fp32 batch 1 at 8×8: turn {turn}/7" for turn in range(1, 8)]
+
+
 def test_a_ratio_is_how_many_times_as_fast_as_the_reference() -> None:
     rows = measure(sleepers([], slow=0.03, fast=0.0, slower=0.15), settings(turns=7))
     slow, fast, slower = rows
