@@ -86,7 +86,7 @@ def jobs_of_cells(submissions: Sequence[Submission], slurm: Slurm) -> dict[str, 
 
 def ask_slurm(submissions: Sequence[Submission], statuses: Mapping[str, str | None]) -> Slurm:
     """One look at the queue and, only where a cell's end is not known, one into the accounts."""
-    ours = [submission for submission in submissions if submission.settings.name == "slurm"]
+    ours = [submission for submission in submissions if submission.platform["name"] == "slurm"]
     names = [submission.name for submission in ours]
     if not ours or (set(statuses.values()) <= {"completed"} and not any(submission.rerun for submission in ours)):
         return Slurm({}, {})

@@ -24,7 +24,7 @@ def cancel(sweep: Sweep, names: Sequence[str]) -> int:
         for path in backlog_files(sweep) if set(names) == set(sweep.cell_names()) else []:
             path.unlink()
         submissions = {submission.name: submission for submission in sweep.submissions()}
-        slurm = [name for name, submission in submissions.items() if submission.settings.name == "slurm"]
+        slurm = [name for name, submission in submissions.items() if submission.platform["name"] == "slurm"]
         wanted, cells = [], set()
         for (array, index), job in queue(slurm).items():
             of_job = submissions[job.name].jobs[index]

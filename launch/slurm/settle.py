@@ -44,9 +44,10 @@ def settle(sweep: Sweep) -> Live:
     for name, status in statuses.items():
         if status == "completed" or name in live.cells or name not in jobs:
             continue
+        submission, task = jobs[name]
         seen = attempts.read_attempts(sweep.folder / name)
-        if seen and seen[-1].ended is None:
-            accounted = slurm.accounted.get(jobs[name][1])
+        if seen and seen[-1].ended is None and seen[-1].job == f"{submission.name}/{task[1]}":
+            accounted = slurm.accounted.get(task)
             on_purpose = accounted is not None and accounted.state in ON_PURPOSE
             reason = f"Slurm's state of the job: {accounted.state}" if accounted is not None else None
             attempts.end(sweep.folder / name, "preempted" if on_purpose else attempts.DIED, reason)
@@ -66,7 +67,7 @@ def live_jobs(submissions: Sequence[Submission], queued: Mapping[JobTask, Queued
 def _complete_submissions(sweep: Sweep, slurm: Slurm) -> None:
     arrived = {job.name: task[0] for task, job in [*slurm.accounted.items(), *slurm.queued.items()]}
     for submission in sweep.submissions():
-        if submission.job_id is not None or submission.settings.name != "slurm":
+        if submission.job_id is not None or submission.platform["name"] != "slurm":
             continue
         folder = sweep.submission_folder(submission.name)
         if submission.name in arrived:
