@@ -46,6 +46,27 @@ def compiled_for_cpu(source: Path) -> Path:
     return compiled(source, (compiler, *_CPP_OPTIONS))
 
 
+@functools.cache
+def load_for_cpu(source: Path) -> None:
+    """Compiles and loads the operators of a C++ file, or finds them compiled or loaded.
+
+    Raises:
+        MissingImplementationError: as `compiled_for_cpu` and `load` do.
+    """
+    load(compiled_for_cpu(source))
+
+
+@functools.cache
+def obstacle_on_cpu(source: Path) -> str | None:
+    """Why a C++ file's operators cannot run on this machine, which the log says once; None, and loaded, if they can."""
+    try:
+        load_for_cpu(source)
+    except MissingImplementationError as error:
+        logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), error)
+        return str(error)
+    return None
+
+
 def compiled(source: Path, command: Sequence[str]) -> Path:
     """Path of the shared library that `command`, a compiler and its options, makes of `source`.
 

@@ -15,6 +15,12 @@ def traced() -> bool:
     )
 
 
+def takes_own_operators() -> bool:
+    """Whether operators of ours may stand in what is computed or compiled now: PyTorch's exported programs, traces and
+    transforms are for others to read, who do not have them."""
+    return not traced() or (torch.compiler.is_compiling() and not torch.compiler.is_exporting())
+
+
 def computed_now_on_cpu(*tensors: Tensor) -> bool:
     """Whether an operation on these tensors computes numbers now, on the CPU, in the dtype that they have.
 

@@ -1,20 +1,18 @@
 """DCNv3 on the CPU: dcnv3.cpp, compiled on first use."""
 
-import functools
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..compiler import compiled_for_cpu, load
+from ..compiler import load_for_cpu
 from .geometry import Geometry, arithmetic
 
 SOURCE = Path(__file__).with_name("dcnv3.cpp")
 
 
-@functools.cache
 def prepare() -> None:
-    load(compiled_for_cpu(SOURCE))
+    load_for_cpu(SOURCE)
 
 
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:

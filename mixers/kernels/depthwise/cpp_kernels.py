@@ -1,41 +1,22 @@
 """Depth-wise convolution on the CPU: depthwise.cpp, compiled on first use."""
 
-import functools
-import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .. import used
-from ..compiler import MissingImplementationError, compiled_for_cpu, load
-
-logger = logging.getLogger(__name__)
+from ..compiler import load_for_cpu
 
 SOURCE = Path(__file__).with_name("depthwise.cpp")
 KERNEL_SIZES = (3, 5, 7)
 DTYPES = (torch.float32, torch.float64)
 
 
-@functools.cache
-def prepare() -> None:
-    load(compiled_for_cpu(SOURCE))
-
-
-@functools.cache
-def present() -> bool:
-    """Whether the library can be compiled and loaded; if not, the log says why, once."""
-    try:
-        prepare()
-    except MissingImplementationError as error:
-        logger.warning("depth-wise convolution on cpu goes without its cpp implementation: %s", error)
-        return False
-    return True
-
-
 def forward(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     """B, H, W, C; C, k, k or B, C, k, k; C or None -> B, H, W, C."""
-    prepare()
+    load_for_cpu(SOURCE)
+    check(x, kernels, bias)
     used.note("depthwise", "cpp")
     x = x.contiguous()
     output = torch.empty_like(x)
@@ -45,7 +26,8 @@ def forward(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
 
 def backward(grad: Tensor, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, kernels and bias, contiguous."""
-    prepare()
+    load_for_cpu(SOURCE)
+    check(x, kernels)
     batch, channels = x.shape[0], x.shape[3]
     x, grad = x.contiguous(), grad.contiguous()
     taps = taps_first(kernels)
@@ -55,6 +37,15 @@ def backward(grad: Tensor, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor, 
     if kernels.dim() == 3:
         grad_taps = grad_taps.sum(0)
     return grad_x, grad_taps.transpose(-1, -2).contiguous().view(kernels.shape), grad_bias.sum(0)
+
+
+def check(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> None:
+    """Raises ValueError for shapes that do not fit together."""
+    size, shared = kernels.shape[-1], kernels.dim() == 3
+    wanted = (*(() if shared else x.shape[:1]), x.shape[-1], size, size)
+    if x.dim() != 4 or kernels.shape != wanted or (bias is not None and bias.shape != x.shape[-1:]):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (x, kernels, bias) if tensor is not None)
+        raise ValueError(f"depth-wise convolution wants B, H, W, C; C, k, k or B, C, k, k; and C; got {shapes}")
 
 
 def taps_first(kernels: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..eager import traced
+from ..compiler import obstacle_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels, reference
 from .operator import DEPTHWISE_CONV
 
@@ -35,13 +36,12 @@ def _takes(x: Tensor, kernels: Tensor, *bias: Tensor) -> bool:
         return False
     if kernels.shape[-1] == 3 and kernels.dim() == 3:
         return False
-    read_elsewhere = traced() and (torch.compiler.is_exporting() or not torch.compiler.is_compiling())
-    return not (read_elsewhere or torch.is_autocast_enabled("cpu")) and _is_present()
+    return takes_own_operators() and not torch.is_autocast_enabled("cpu") and _is_present()
 
 
 @torch.compiler.assume_constant_result
 def _is_present() -> bool:
-    return cpp_kernels.present()
+    return obstacle_on_cpu(cpp_kernels.SOURCE) is None
 
 
 class DepthwiseConv2d(nn.Conv2d):

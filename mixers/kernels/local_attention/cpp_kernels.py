@@ -1,21 +1,15 @@
 """Local attention on the CPU: local_attention.cpp, compiled on first use."""
 
-import functools
 from dataclasses import astuple
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..compiler import compiled_for_cpu, load
+from ..compiler import load_for_cpu
 from .geometry import Geometry
 
 SOURCE = Path(__file__).with_name("local_attention.cpp")
-
-
-@functools.cache
-def prepare() -> None:
-    load(compiled_for_cpu(SOURCE))
 
 
 def arithmetic(dtype: torch.dtype) -> torch.dtype:
@@ -28,7 +22,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """`added`: bias heads, w*w, b*b; row table; column table. Returns output and, for the gradient, each query's
     logarithm of its sum of exponentials, B, H, W, heads."""
-    prepare()
+    load_for_cpu(SOURCE)
     query, key, value = (_with_contiguous_channels(tensor) for tensor in (query, key, value))
     precise = arithmetic(query.dtype)
     output = query.new_empty(query.shape)
@@ -48,7 +42,7 @@ def backward(
     geometry: Geometry,
 ) -> list[Tensor | None]:
     """Gradients of query, key, value and the three of `added`, None for those that are None."""
-    prepare()
+    load_for_cpu(SOURCE)
     grad, query, key, value = (_with_contiguous_channels(tensor) for tensor in (grad, query, key, value))
     precise = arithmetic(query.dtype)
     batch, heads = query.shape[0], query.shape[3]

@@ -1,16 +1,11 @@
 """Which code computes a call of local attention."""
 
-import functools
-import logging
-
 import torch
 from torch import Tensor
 
-from ..compiler import MissingImplementationError
-from ..eager import traced
+from ..compiler import MissingImplementationError, obstacle_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels
-
-logger = logging.getLogger(__name__)
 
 IMPLEMENTATIONS = ("cpp", "reference")
 CPP_DTYPES = (torch.bfloat16, torch.float32, torch.float64)
@@ -31,27 +26,15 @@ def implementation_for(query: Tensor, implementation: str = "auto") -> str:
         raise ValueError(f"local attention: implementation={implementation!r}: must be auto or one of {choices}")
     takes = query.device.type == "cpu" and query.dtype in CPP_DTYPES
     if implementation == "auto":
-        compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-        return "cpp" if takes and (compiling or not traced()) and _is_present() else "reference"
+        return "cpp" if takes and takes_own_operators() and _is_present() else "reference"
     if implementation == "cpp":
         if not takes:
             raise ValueError(f"local attention: cpp is for {CPP_DTYPES} on cpu; got {query.dtype} on {query.device}")
-        if obstacle := _obstacle():
+        if obstacle := obstacle_on_cpu(cpp_kernels.SOURCE):
             raise MissingImplementationError(f"local attention: cpp cannot run here: {obstacle}")
     return implementation
 
 
 @torch.compiler.assume_constant_result
 def _is_present() -> bool:
-    return _obstacle() is None
-
-
-@functools.cache
-def _obstacle() -> str | None:
-    """Why cpp cannot run on this machine; None if it can."""
-    try:
-        cpp_kernels.prepare()
-    except MissingImplementationError as error:
-        logger.warning("local attention on cpu goes without its cpp implementation: %s", error)
-        return str(error)
-    return None
+    return obstacle_on_cpu(cpp_kernels.SOURCE) is None

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..eager import traced
+from ..compiler import obstacle_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels
 from .operator import SOFTMAX
 
@@ -20,10 +21,9 @@ def softmax(x: Tensor, dtype: torch.dtype) -> Tensor:
 def _takes(x: Tensor, dtype: torch.dtype) -> bool:
     if x.device.type != "cpu" or dtype not in cpp_kernels.DTYPES or x.shape[-1] > cpp_kernels.LONGEST:
         return False
-    read_elsewhere = traced() and (torch.compiler.is_exporting() or not torch.compiler.is_compiling())
-    return not read_elsewhere and _is_present()
+    return takes_own_operators() and _is_present()
 
 
 @torch.compiler.assume_constant_result
 def _is_present() -> bool:
-    return cpp_kernels.present()
+    return obstacle_on_cpu(cpp_kernels.SOURCE) is None

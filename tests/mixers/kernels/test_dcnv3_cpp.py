@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mixers.kernels.compiler import compiled, load
+from mixers.kernels.compiler import compiled, load, load_for_cpu
 from mixers.kernels.dcnv3 import MissingImplementationError, dcnv3, implementation_for, implementations
 
 from .cases import CASES, Case, assert_equals_reference
@@ -102,7 +102,7 @@ def test_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path, monkeypat
 @pytest.fixture
 def forgotten(monkeypatch):
     """As in a new process: nothing is known yet about what this machine has."""
-    remembered = (CPP.prepare, implementations._obstacle, implementations._log_once)
+    remembered = (load_for_cpu, implementations._obstacle, implementations._log_once)
     for function in remembered:
         function.cache_clear()
     yield

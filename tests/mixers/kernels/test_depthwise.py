@@ -5,15 +5,16 @@ In a network, and against pixel-by-pixel twins, it is held by the mixers' tests.
 
 import itertools
 import logging
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mixers.kernels import compiler
 from mixers.kernels.compiler import MissingImplementationError
-from mixers.kernels.depthwise import DepthwiseConv2d, cpp_kernels, depthwise_conv, reference
+from mixers.kernels.depthwise import DepthwiseConv2d, depthwise_conv, reference
 
 OPERATORS = torch.ops.stmbench
 # Less than a tile of columns, several of them; less than a vector of channels, several; one band of rows, several.
@@ -155,23 +156,35 @@ def test_products_are_counted(per_image: bool) -> None:
     assert counter.get_total_flops() == 3 * 2 * output.numel() * 49
 
 
-@pytest.fixture
-def _without_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def prepare() -> None:
+def test_wrong_shapes_are_refused() -> None:
+    x, kernels, bias = (tensor.detach() for tensor in arguments())
+    for wrong in (
+        (x, kernels[:, :5], bias),
+        (x, kernels[..., :6], bias),
+        (x[:1], kernels, bias),
+        (x, kernels, bias[1:]),
+    ):
+        with pytest.raises((ValueError, RuntimeError)):
+            depthwise_conv(*wrong)
+        with pytest.raises(ValueError, match="depth-wise convolution wants"):
+            OPERATORS.depthwise_conv(*wrong)
+
+
+def test_without_a_compiler_pytorch_computes_and_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_compiler(source: Path) -> None:
         raise MissingImplementationError("no C++ compiler is on the path")
 
-    cpp_kernels.present.cache_clear()
-    monkeypatch.setattr(cpp_kernels, "prepare", prepare)
-    yield
-    cpp_kernels.present.cache_clear()
-
-
-@pytest.mark.usefixtures("_without_compiler")
-def test_without_a_compiler_pytorch_computes_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    compiler.obstacle_on_cpu.cache_clear()
+    monkeypatch.setattr(compiler, "load_for_cpu", no_compiler)
     inputs = arguments()
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            torch.testing.assert_close(depthwise_conv(*inputs), reference.forward(*inputs))
+    try:
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                torch.testing.assert_close(depthwise_conv(*inputs), reference.forward(*inputs))
+    finally:
+        compiler.obstacle_on_cpu.cache_clear()
     assert [record.message for record in caplog.records] == [
-        "depth-wise convolution on cpu goes without its cpp implementation: no C++ compiler is on the path"
+        "depthwise on cpu goes without its cpp implementation: no C++ compiler is on the path"
     ]

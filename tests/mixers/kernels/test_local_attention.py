@@ -6,15 +6,16 @@ Against pixel-by-pixel twins, at every size and with every option, it is held by
 import logging
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixers.kernels.dcnv3 import MissingImplementationError
+from mixers.kernels import compiler
+from mixers.kernels.compiler import MissingImplementationError
 from mixers.kernels.local_attention import IMPLEMENTATIONS, LocalAttention, implementation_for
-from mixers.kernels.local_attention import implementations as choice
 from mixers.kernels.local_attention.geometry import Geometry
 
 OPERATORS = torch.ops.stmbench
@@ -248,11 +249,11 @@ def test_automatic_choice_depends_on_device_and_dtype() -> None:
 def test_without_a_compiler_the_reference_is_used_and_the_log_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def prepare() -> None:
+    def no_compiler(source: Path) -> None:
         raise MissingImplementationError("no C++ compiler is on the path")
 
-    choice._obstacle.cache_clear()
-    monkeypatch.setattr(choice.cpp_kernels, "prepare", prepare)
+    compiler.obstacle_on_cpu.cache_clear()
+    monkeypatch.setattr(compiler, "load_for_cpu", no_compiler)
     try:
         with caplog.at_level(logging.WARNING):
             assert [implementation_for(torch.empty(1)) for _ in range(2)] == ["reference"] * 2
@@ -262,7 +263,7 @@ def test_without_a_compiler_the_reference_is_used_and_the_log_says_so_once(
         with pytest.raises(MissingImplementationError, match="cpp cannot run here: no C"):
             implementation_for(torch.empty(1), "cpp")
     finally:
-        choice._obstacle.cache_clear()
+        compiler.obstacle_on_cpu.cache_clear()
 
 
 def test_impossible_calls_are_refused() -> None:
