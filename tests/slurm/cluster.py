@@ -14,6 +14,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from . import configuration
@@ -41,9 +42,7 @@ class Cluster:
 
     def __init__(self, base: Path, hardware: Hardware | None = None, features: Features | None = None) -> None:
         self.base = base.resolve()
-        hardware = hardware or Hardware()
-        # Only root makes device files.
-        self.hardware = hardware if os.geteuid() == 0 else Hardware(hardware.nodes, hardware.cpus, gpus=0)
+        self.hardware = hardware or Hardware()
         self.features = features or Features()
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -175,9 +174,10 @@ class Cluster:
         key = self.base / "munge" / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
-        for number in range(self.hardware.gpus):
-            null = os.makedev(1, 3)
-            os.mknod(self.base / "devices" / f"gpu{number}", mode=stat.S_IFCHR | 0o666, device=null)
+        try:
+            self._make_devices()
+        except PermissionError:  # not root, or a container that may not
+            self.hardware = replace(self.hardware, gpus=0)
         texts = {
             "slurm.conf": configuration.slurm_conf(self.base, ports, self.hardware, self.features),
             "gres.conf": configuration.gres_conf(self.base, self.hardware),
@@ -188,6 +188,11 @@ class Cluster:
         for name, text in texts.items():
             (self.base / name).write_text(text)
         (self.base / "slurmdbd.conf").chmod(0o600)  # it holds a password, and slurmdbd insists
+
+    def _make_devices(self) -> None:
+        """Slurm wants a GPU to be a character device; like /dev/null is enough."""
+        for number in range(self.hardware.gpus):
+            os.mknod(self.base / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
 
     def _start_munge(self) -> None:
         munge = self.base / "munge"

@@ -1,6 +1,7 @@
 """The command that submits: killed, run twice, refused, or without a controller. No cell is lost or run twice."""
 
 import os
+import shutil
 import stat
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ KILLS_ITS_DRIVER = """\
 # Stands in for sbatch: hands over what it gets, or not, and then kills the program that called it.
 {before}
 parent=$PPID
-while ! grep --quiet run.py /proc/$parent/cmdline; do parent=$(ps -o ppid= -p $parent | tr -d ' '); done
+while ! grep --quiet run.py /proc/$parent/cmdline; do read -r _ _ _ parent _ < /proc/$parent/stat; done
 kill -KILL $parent
 """
 
@@ -31,7 +32,9 @@ def start_with_deadly_sbatch(sweep, folder: Path, before: str, *overrides: str) 
 
 
 def test_the_driver_is_killed_after_slurm_took_the_array(sweep, tmp_path):
-    start_with_deadly_sbatch(sweep, tmp_path / "bin", '/usr/bin/sbatch "$@"', "mixer.variant=0,1", "mixer.seconds=1")
+    start_with_deadly_sbatch(
+        sweep, tmp_path / "bin", f'{shutil.which("sbatch")} "$@"', "mixer.variant=0,1", "mixer.seconds=1"
+    )
     assert len(sweep.queue()) == 2
     # What Slurm has is found by its name, so nothing is submitted again, neither now nor later.
     sweep.call(sweep.launch_command("resume"))
