@@ -58,10 +58,15 @@ def test_every_data_set_and_recipe_composes(data, recipe, tmp_path):
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_every_experiment_composes_its_first_cell(experiment):
+def test_every_experiment_composes_its_first_cell(experiment, tmp_path):
     values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
     swept = values["hydra"]["sweeper"]["params"]
     first = [f"{key}={str(value).split(',')[0]}" for key, value in swept.items()]
+    if {"override /data": "imagenet"} in values["defaults"]:
+        for folder in ("train/one", "train/two", "val/one", "val/two"):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / "image.jpg").touch()
+        first += [f"data.root={tmp_path}", "data.num_classes=2"]
     assert cell(f"experiment={experiment}", *first).config["sweep"] == values["sweep"]
 
 
