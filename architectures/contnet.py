@@ -20,6 +20,7 @@ from timm.layers import DropPath, Mlp, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from mixers.contract import require
+from mixers.kernels.remembered import Remembered
 
 from .backbone import Backbone, Blocks
 from .channels_last import channels_first, channels_last
@@ -48,6 +49,7 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.proj_dropout = nn.Dropout(dropout)
+        self.mask = Remembered()
         self.relative_position_bias_table: nn.Parameter | None = None
         if relative_position_bias:
             self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
@@ -64,7 +66,11 @@ class WindowAttention(nn.Module):
             query,
             key,
             value,
-            attn_mask=self._attention_mask(height, width, query),
+            attn_mask=self.mask(
+                lambda: self._attention_mask(height, width, query),
+                self.relative_position_bias_table,
+                *(height, width, query.device, query.dtype),
+            ),
             dropout_p=self.dropout if self.training else 0.0,
         )
         x = x.reshape(batch, rows, columns, heads, side, side, dim // heads).permute(0, 1, 4, 2, 5, 3, 6)

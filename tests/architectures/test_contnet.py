@@ -230,3 +230,21 @@ def test_a_checkpoint_of_another_network_or_of_other_options_is_refused() -> Non
         convert("contnet_small", official, options={"relative_position_bias": True})
     with pytest.raises(CheckpointError, match=r"layer2\.ConTBlock0\.downsample\.gamma is unknown"):
         convert("contnet_small", official | {"layer2.ConTBlock0.downsample.gamma": torch.ones(1)})
+
+
+def test_masks_that_are_kept_follow_the_table_and_the_size():
+    def attention() -> WindowAttention:
+        torch.manual_seed(0)
+        layer = WindowAttention(8, 2, 7, qkv_bias=True, relative_position_bias=True, dropout=0.0)
+        nn.init.normal_(layer.relative_position_bias_table)
+        return layer.eval()
+
+    layer, changed = attention(), attention()
+    with torch.no_grad():
+        changed.relative_position_bias_table.mul_(-1)
+        for size in ((7, 14), (8, 9), (14, 7)):
+            x = torch.randn(1, *size, 8)
+            layer(x)
+            layer.relative_position_bias_table.mul_(-1)
+            assert torch.equal(layer(x), changed(x))
+            layer.relative_position_bias_table.mul_(-1)
