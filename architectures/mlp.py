@@ -56,17 +56,18 @@ class ChunkedMLP(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
-        hidden = x.new_empty(len(x), len(weight1))
         output = torch.empty_like(x)
-        for chunk in chunks(*hidden.shape):
-            hidden[chunk] = product(x[chunk], weight1, bias1)
-            output[chunk] = product(F.gelu(hidden[chunk]), weight2, bias2)
-        ctx.save_for_backward(x, weight1, bias1, weight2, bias2, hidden)
+        hidden_maps = []
+        for chunk in chunks(len(x), len(weight1)):
+            hidden = product(x[chunk], weight1, bias1)
+            output[chunk] = product(F.gelu(hidden), weight2, bias2)
+            hidden_maps.append(hidden)
+        ctx.save_for_backward(x, weight1, bias1, weight2, bias2, *hidden_maps)
         return output
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *inputs, hidden = ctx.saved_tensors
+        inputs, hidden_maps = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
         if torch.is_grad_enabled():  # to be differentiated once more
             return plain_gradients(grad, inputs, ctx.needs_input_grad)
         x, weight1, _, weight2, _ = inputs
@@ -74,10 +75,10 @@ class ChunkedMLP(torch.autograd.Function):
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad_weight1, grad_weight2 = torch.zeros_like(weight1), torch.zeros_like(weight2)
         grad_bias1, grad_bias2 = x.new_zeros(len(weight1)), grad.sum(0)
-        for chunk in chunks(*hidden.shape):
-            grad_weight2.addmm_(grad[chunk].t(), F.gelu(hidden[chunk]))
+        for chunk, hidden in zip(chunks(len(x), len(weight1)), hidden_maps, strict=True):
+            grad_weight2.addmm_(grad[chunk].t(), F.gelu(hidden))
             grad_hidden = product(grad[chunk], weight2.t())
-            torch.ops.aten.gelu_backward.grad_input(grad_hidden, hidden[chunk], grad_input=grad_hidden)
+            torch.ops.aten.gelu_backward.grad_input(grad_hidden, hidden, grad_input=grad_hidden)
             grad_weight1.addmm_(grad_hidden.t(), x[chunk])
             grad_bias1 += grad_hidden.sum(0)
             if grad_x is not None:
@@ -85,7 +86,7 @@ class ChunkedMLP(torch.autograd.Function):
         return grad_x, grad_weight1, grad_bias1, grad_weight2, grad_bias2
 
 
-def plain_gradients(grad: Tensor, inputs: list[Tensor], needed: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+def plain_gradients(grad: Tensor, inputs: tuple[Tensor, ...], needed: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
     wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
     gradients = iter(torch.autograd.grad(plain_mlp(*inputs), wanted, grad, create_graph=True))
     return tuple(next(gradients) if need else None for need in needed)
