@@ -106,7 +106,7 @@ class TrialSweep:
             self.skip_requeue_delay()
             time.sleep(0.3)
 
-    def wait_until_over(self, seconds: float = 240) -> None:
+    def wait_until_over(self, seconds: float = 480) -> None:
         self.wait("the last job's end", lambda: not self.queue(), seconds)
 
     # What is left

@@ -43,7 +43,7 @@ def test_a_training_that_is_longer_than_a_job_takes_several(sweep):
     sweep.submit("mixer.seconds=1.0", epochs, f"platform.hours={1 / 60}", "platform.signal_seconds=5")
     sweep.wait("the cell's start", lambda: sweep.cells_with(seconds=1.0), seconds=60)
     [cell] = sweep.cells_with(seconds=1.0)
-    sweep.wait_until_over(seconds=300)
+    sweep.wait_until_over()
     sweep.check(completed=2)
     *interrupted, last = sweep.outcomes(cell)
     assert set(interrupted) == {"preempted"}
@@ -87,7 +87,7 @@ def test_a_node_that_loses_power(sweep):
     [node] = [job["node"] for job in sweep.queue()]
     sweep.cluster.kill_node(node)
     # Slurm notices after SlurmdTimeout, and starts the job again elsewhere.
-    sweep.wait_until_over(seconds=180)
+    sweep.wait_until_over()
     sweep.check(completed=2)
     assert sweep.attempts(cell)[-1]["node"] != node
     assert (sweep.weights(cell), sweep.losses(cell)) == expected
