@@ -29,6 +29,8 @@ from .reserve import Reserve
 from .supervision import Supervision
 from .tracking import track
 
+UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*")
+"""What a process that was killed while it wrote has left."""
 SECONDS_TO_END = 5.0
 """How long the leader may take to notice by itself that another rank failed."""
 
@@ -124,8 +126,9 @@ def _run(
             from .tasks import perform
 
             record["environment"] = _environment(cell)
-            for word in cell.directory.glob(WORDS_OF_RANKS):
-                word.unlink()
+            for pattern in (WORDS_OF_RANKS, *UNFINISHED):
+                for leftover in cell.directory.glob(pattern):
+                    leftover.unlink()
             if rerun:
                 shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
             supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
