@@ -321,7 +321,7 @@ def test_a_gradient_that_becomes_infinite(tmp_path, tiny):
 def test_a_label_out_of_range(tmp_path, tiny):
     outcome = execute(make_training_cell(tmp_path, plain=True, num_classes=7), show_progress=False)
     assert outcome.status == "failed"
-    assert "digits has train labels from 0 to 9, but data.num_classes=7" in outcome.record["reason"]
+    assert "has label 7, but data.num_classes=7 allows 0 to 6" in outcome.record["reason"]
 
 
 def test_a_clock_that_goes_backwards(tmp_path, straight, monkeypatch):
