@@ -1,8 +1,13 @@
 """When what an operation computes can be relied on: it happens now, and nobody records, transforms or casts it."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def traced() -> bool:
@@ -36,3 +41,9 @@ def computed_now(tensor: Tensor | None) -> bool:
         return False
     # Inference tensors do not say when they change.
     return tensor is None or (type(tensor) in (Tensor, nn.Parameter) and not (tensor.is_meta or tensor.is_inference()))
+
+
+def constant_in_graphs(function: Function) -> Function:
+    """What `torch.compiler.assume_constant_result` does, without importing the compiler, which takes seconds."""
+    function._dynamo_marked_constant = True
+    return function

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiler import obstacle_on_cpu
-from ..eager import takes_own_operators
+from ..eager import constant_in_graphs, takes_own_operators
 from . import cpp_kernels, reference
 from .operator import DEPTHWISE_CONV
 
@@ -39,7 +39,7 @@ def _takes(x: Tensor, kernels: Tensor, *bias: Tensor) -> bool:
     return takes_own_operators() and not torch.is_autocast_enabled("cpu") and _is_present()
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _is_present() -> bool:
     return obstacle_on_cpu(cpp_kernels.SOURCE) is None
 

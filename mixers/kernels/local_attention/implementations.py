@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..compiler import MissingImplementationError, obstacle_on_cpu
-from ..eager import takes_own_operators
+from ..eager import constant_in_graphs, takes_own_operators
 from . import cpp_kernels
 
 IMPLEMENTATIONS = ("cpp", "reference")
@@ -35,6 +35,6 @@ def implementation_for(query: Tensor, implementation: str = "auto") -> str:
     return implementation
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _is_present() -> bool:
     return obstacle_on_cpu(cpp_kernels.SOURCE) is None

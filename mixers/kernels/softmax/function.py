@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..compiler import obstacle_on_cpu
-from ..eager import takes_own_operators
+from ..eager import constant_in_graphs, takes_own_operators
 from . import cpp_kernels
 from .operator import SOFTMAX
 
@@ -24,6 +24,6 @@ def _takes(x: Tensor, dtype: torch.dtype) -> bool:
     return takes_own_operators() and _is_present()
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _is_present() -> bool:
     return obstacle_on_cpu(cpp_kernels.SOURCE) is None
