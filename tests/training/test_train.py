@@ -324,6 +324,7 @@ def unified_step(settings):
     return losses, learner.network.state_dict()
 
 
+@pytest.mark.filterwarnings("default")  # of the compiler itself
 @pytest.mark.parametrize(
     "settings",
     [
