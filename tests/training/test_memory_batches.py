@@ -117,7 +117,10 @@ def test_the_last_validation_batch_may_be_smaller():
 def test_too_few_images_and_labels_out_of_range_are_one_sentence():
     with pytest.raises(ValueError, match=r"digits has 1442 training images, fewer than recipe.batch_size=2000"):
         training_batches(small_digits(), recipe_settings(batch_size=2000), seed=0, device=CPU)
-    with pytest.raises(ValueError, match=r"has label 5, but data.num_classes=5 allows 0 to 4 \(719 of 1442 train images of digits are wrong\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"has label 5, but data.num_classes=5 allows 0 to 4 \(719 of 1442 train images of digits are wrong\)",
+    ):
         training_batches(small_digits(num_classes=5), brief(), seed=0, device=CPU)
 
 
