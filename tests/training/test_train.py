@@ -335,7 +335,9 @@ def unified_step(settings):
 def test_computing_again_and_compiling_change_nothing_but_rounding(settings):
     losses, weights = unified_step(None)
     other_losses, other_weights = unified_step(settings)
-    assert losses == pytest.approx(other_losses, rel=1e-4)
+    assert losses[0] == pytest.approx(other_losses[0], rel=1e-5)
+    # AdamW's first step is as long for a tiny gradient as for a large one, so it enlarges what rounding changed.
+    assert losses[1] == pytest.approx(other_losses[1], rel=1e-3)
     assert weights.keys() == other_weights.keys()
     assert int(weights["conv_head.norm.num_batches_tracked"]) == int(
         other_weights["conv_head.norm.num_batches_tracked"]
