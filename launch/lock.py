@@ -140,7 +140,7 @@ class CellLock:
         try:
             owner = _parse(os.pread(descriptor, FILE_BYTES, 0))
             try:
-                locks_work = _lock(descriptor)
+                locks_work = self._lock_of(owner, descriptor)
             except BlockingIOError as error:
                 raise CellBusyError(_description(owner)) from error
             if self._lives(owner, locks_work):
@@ -150,6 +150,23 @@ class CellLock:
                 self.path.unlink()
         finally:
             os.close(descriptor)
+
+    def _lock_of(self, owner: Owner | None, descriptor: int) -> bool:
+        """What `_lock` says; a child that a dead owner forked at its end gets the time to let go of the lock."""
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                return _lock(descriptor)
+            except BlockingIOError:
+                if not self._is_known_to_be_dead(owner) or time.monotonic() > deadline:
+                    raise
+            time.sleep(self.beat_seconds / 100)
+
+    def _is_known_to_be_dead(self, owner: Owner | None) -> bool:
+        """Whether `owner` was a process that this one would see, and is gone."""
+        if owner is None or (owner.boot, owner.namespace) != (self._me.boot, self._me.namespace):
+            return False
+        return _born(owner.process) != owner.born
 
     def _lives(self, owner: Owner | None, locks_work: bool) -> bool:
         """Whether the owner of a file that the kernel let us lock is alive all the same."""

@@ -19,10 +19,12 @@ REPOSITORY = Path(__file__).parents[2]
 HOLD = """
 import os, sys, time
 from pathlib import Path
+if sys.argv[2] == "late fork":
+    os.register_at_fork(after_in_child=lambda: time.sleep(1))  # before the lock's own: the child is slow to let go
 from launch.lock import CellLock
 with CellLock(Path(sys.argv[1]), beat_seconds=0.05) as lock:
     lock.progress = {"epoch": 3}
-    if sys.argv[2] == "fork" and os.fork() == 0:
+    if "fork" in sys.argv[2] and os.fork() == 0:
         time.sleep(2)  # a data worker that outlives its parent
         os._exit(0)
     print("held", flush=True)
@@ -85,7 +87,7 @@ def test_a_second_process_is_refused_and_told_by_whom(tmp_path, holder):
     assert owner_of(tmp_path).process == process.pid
 
 
-@pytest.mark.parametrize("mode", ["alone", "fork"])
+@pytest.mark.parametrize("mode", ["alone", "fork", "late fork"])
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path, holder, mode, caplog):
     process = holder(mode)
     process.send_signal(signal.SIGKILL)
