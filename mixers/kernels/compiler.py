@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from .eager import constant_in_graphs
+
 logger = logging.getLogger(__name__)
 
 # The oldest version of PyTorch whose stable ABI the kernels need: a library works in it and in every later one.
@@ -65,6 +67,12 @@ def obstacle_on_cpu(source: Path) -> str | None:
         logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), error)
         return str(error)
     return None
+
+
+@constant_in_graphs
+def runs_on_cpu(source: Path) -> bool:
+    """Whether a C++ file's operators can run on this machine; torch.compile takes the answer for a constant."""
+    return obstacle_on_cpu(source) is None
 
 
 def compiled(source: Path, command: Sequence[str]) -> Path:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..compiler import obstacle_on_cpu
-from ..eager import constant_in_graphs, takes_own_operators
+from ..compiler import runs_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels, reference
 from .operator import DEPTHWISE_CONV
 
@@ -36,12 +36,7 @@ def _takes(x: Tensor, kernels: Tensor, *bias: Tensor) -> bool:
         return False
     if kernels.shape[-1] == 3 and kernels.dim() == 3:
         return False
-    return takes_own_operators() and not torch.is_autocast_enabled("cpu") and _is_present()
-
-
-@constant_in_graphs
-def _is_present() -> bool:
-    return obstacle_on_cpu(cpp_kernels.SOURCE) is None
+    return takes_own_operators() and not torch.is_autocast_enabled("cpu") and runs_on_cpu(cpp_kernels.SOURCE)
 
 
 class DepthwiseConv2d(nn.Conv2d):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..compiler import MissingImplementationError, obstacle_on_cpu
-from ..eager import constant_in_graphs, takes_own_operators
+from ..compiler import MissingImplementationError, obstacle_on_cpu, runs_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels
 
 IMPLEMENTATIONS = ("cpp", "reference")
@@ -26,15 +26,10 @@ def implementation_for(query: Tensor, implementation: str = "auto") -> str:
         raise ValueError(f"local attention: implementation={implementation!r}: must be auto or one of {choices}")
     takes = query.device.type == "cpu" and query.dtype in CPP_DTYPES
     if implementation == "auto":
-        return "cpp" if takes and takes_own_operators() and _is_present() else "reference"
+        return "cpp" if takes and takes_own_operators() and runs_on_cpu(cpp_kernels.SOURCE) else "reference"
     if implementation == "cpp":
         if not takes:
             raise ValueError(f"local attention: cpp is for {CPP_DTYPES} on cpu; got {query.dtype} on {query.device}")
         if obstacle := obstacle_on_cpu(cpp_kernels.SOURCE):
             raise MissingImplementationError(f"local attention: cpp cannot run here: {obstacle}")
     return implementation
-
-
-@constant_in_graphs
-def _is_present() -> bool:
-    return obstacle_on_cpu(cpp_kernels.SOURCE) is None

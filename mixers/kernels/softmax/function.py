@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..compiler import obstacle_on_cpu
-from ..eager import constant_in_graphs, takes_own_operators
+from ..compiler import runs_on_cpu
+from ..eager import takes_own_operators
 from . import cpp_kernels
 from .operator import SOFTMAX
 
@@ -21,9 +21,4 @@ def softmax(x: Tensor, dtype: torch.dtype) -> Tensor:
 def _takes(x: Tensor, dtype: torch.dtype) -> bool:
     if x.device.type != "cpu" or dtype not in cpp_kernels.DTYPES or x.shape[-1] > cpp_kernels.LONGEST:
         return False
-    return takes_own_operators() and _is_present()
-
-
-@constant_in_graphs
-def _is_present() -> bool:
-    return obstacle_on_cpu(cpp_kernels.SOURCE) is None
+    return takes_own_operators() and runs_on_cpu(cpp_kernels.SOURCE)
