@@ -17,15 +17,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "arithmetic.h"
+
 namespace {
 
 using torch::headeronly::BFloat16;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// Positions, shares and sums of T are computed in this.
-template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 struct Call {
   int64_t batch, rows, columns, out_rows, out_columns, groups, width, points;

@@ -14,8 +14,8 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
-#include <type_traits>
 
+#include "arithmetic.h"
 #include "window.h"
 
 namespace {
@@ -24,9 +24,6 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Products, sums and softmax of T are computed in this.
-template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 template <class T>
 void forward(const Call& call, const Map<T>& output, const Map<Arithmetic<T>>& log_sums, const Map<T>& query,
              const Map<T>& key, const Map<T>& value, const Logits<Arithmetic<T>>& logits) {
