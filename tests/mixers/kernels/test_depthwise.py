@@ -5,15 +5,12 @@ In a network, and against pixel-by-pixel twins, it is held by the mixers' tests.
 
 import itertools
 import logging
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixers.kernels import compiler
-from mixers.kernels.compiler import MissingImplementationError
 from mixers.kernels.depthwise import DepthwiseConv2d, depthwise_conv, reference
 
 OPERATORS = torch.ops.stmbench
@@ -170,21 +167,12 @@ def test_wrong_shapes_are_refused() -> None:
             OPERATORS.depthwise_conv(*wrong)
 
 
-def test_without_a_compiler_pytorch_computes_and_the_log_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def no_compiler(source: Path) -> None:
-        raise MissingImplementationError("no C++ compiler is on the path")
-
-    compiler.obstacle_on_cpu.cache_clear()
-    monkeypatch.setattr(compiler, "load_for_cpu", no_compiler)
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_pytorch_computes_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     inputs = arguments()
-    try:
-        with caplog.at_level(logging.WARNING):
-            for _ in range(2):
-                torch.testing.assert_close(depthwise_conv(*inputs), reference.forward(*inputs))
-    finally:
-        compiler.obstacle_on_cpu.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            torch.testing.assert_close(depthwise_conv(*inputs), reference.forward(*inputs))
     assert [record.message for record in caplog.records] == [
         "depthwise on cpu goes without its cpp implementation: no C++ compiler is on the path"
     ]

@@ -6,14 +6,12 @@ Against pixel-by-pixel twins, at every size and with every option, it is held by
 import logging
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mixers.kernels import compiler
 from mixers.kernels.compiler import MissingImplementationError
 from mixers.kernels.local_attention import IMPLEMENTATIONS, LocalAttention, implementation_for
 from mixers.kernels.local_attention.geometry import Geometry
@@ -246,24 +244,15 @@ def test_automatic_choice_depends_on_device_and_dtype() -> None:
     assert implementation_for(torch.empty(1), "reference") == "reference"
 
 
-def test_without_a_compiler_the_reference_is_used_and_the_log_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def no_compiler(source: Path) -> None:
-        raise MissingImplementationError("no C++ compiler is on the path")
-
-    compiler.obstacle_on_cpu.cache_clear()
-    monkeypatch.setattr(compiler, "load_for_cpu", no_compiler)
-    try:
-        with caplog.at_level(logging.WARNING):
-            assert [implementation_for(torch.empty(1)) for _ in range(2)] == ["reference"] * 2
-        assert [record.message for record in caplog.records] == [
-            "local attention on cpu goes without its cpp implementation: no C++ compiler is on the path"
-        ]
-        with pytest.raises(MissingImplementationError, match="cpp cannot run here: no C"):
-            implementation_for(torch.empty(1), "cpp")
-    finally:
-        compiler.obstacle_on_cpu.cache_clear()
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_the_reference_is_used_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert [implementation_for(torch.empty(1)) for _ in range(2)] == ["reference"] * 2
+    assert [record.message for record in caplog.records] == [
+        "local attention on cpu goes without its cpp implementation: no C++ compiler is on the path"
+    ]
+    with pytest.raises(MissingImplementationError, match="cpp cannot run here: no C"):
+        implementation_for(torch.empty(1), "cpp")
 
 
 def test_impossible_calls_are_refused() -> None:
