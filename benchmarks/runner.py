@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from analysis.environment import environment
-from analysis.record import Record, read_record, write_record
+from analysis.record import Record, read_record, timestamp, write_record
 from analysis.settings import SpeedSettings
 from analysis.speed import measure
 from launch import Cell
@@ -102,13 +101,9 @@ def run(
         record |= {"status": "completed", "rows": rows}
     except Exception as error:
         record |= failure(error)
-    record |= {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
+    record |= {"finished": timestamp(), "seconds": round(time.monotonic() - started, 3)}
     write_record(path, record)
     return record
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _peak(setting: Setting, row: Mapping[str, Any]) -> dict[str, float | None]:

@@ -9,9 +9,10 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from analysis.record import timestamp
 
 from .place import Place
 
@@ -38,12 +39,12 @@ class Attempt:
 
 
 def begin(directory: Path, job: str, place: Place) -> None:
-    attempt = Attempt(job, place["restarts"], place["node"], started=_now())
+    attempt = Attempt(job, place["restarts"], place["node"], started=timestamp())
     _append(directory, {key: value for key, value in asdict(attempt).items() if value is not None})
 
 
 def end(directory: Path, status: str, reason: str | None = None) -> None:
-    _append(directory, {"ended": _now(), "status": status, "reason": reason})
+    _append(directory, {"ended": timestamp(), "status": status, "reason": reason})
 
 
 def read_attempts(directory: Path) -> list[Attempt]:
@@ -87,7 +88,3 @@ def _append(directory: Path, event: dict[str, Any]) -> None:
         os.write(descriptor, (json.dumps(event) + "\n").encode())
     finally:
         os.close(descriptor)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

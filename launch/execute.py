@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from analysis.record import SCHEMA, read_record, write_record
+from analysis.record import SCHEMA, read_record, timestamp, write_record
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
@@ -143,7 +142,7 @@ def _run(
         record |= failure(error) | word_of_a_rank(cell.directory, patience=ranks.count > 1)
         log.exception("%s failed", cell.name)
     finally:
-        record |= {"finished": _now(), "seconds": round(time.monotonic() - started, 3)}
+        record |= {"finished": timestamp(), "seconds": round(time.monotonic() - started, 3)}
         reserve.release()
         if not lock.lost:
             _write_last(cell, record)
@@ -180,7 +179,7 @@ def _follow(cell: Cell, ranks: Ranks) -> Outcome:
 def _check_ranks(cell: Cell, record: dict[str, Any], done: threading.Event) -> None:
     """Called with each heartbeat: ends a leader that waits for a rank that failed."""
     if word_of_a_rank(cell.directory) and not done.wait(SECONDS_TO_END):
-        _write_last(cell, record | word_of_a_rank(cell.directory) | {"finished": _now()})
+        _write_last(cell, record | word_of_a_rank(cell.directory) | {"finished": timestamp()})
         os._exit(1)  # the main thread waits in a collective operation, where no exception reaches it
 
 
@@ -200,7 +199,7 @@ def opening_record(cell: Cell) -> dict[str, Any]:
         "rows": [],
         "details": {},
         "environment": {},
-        "started": _now(),
+        "started": timestamp(),
         "finished": None,
         "seconds": None,
     }
@@ -210,10 +209,6 @@ def _environment(cell: Cell) -> dict[str, Any]:
     from analysis.environment import environment
 
     return environment(cell.config["device"])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -10,11 +10,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from analysis.record import read_record, write_record
+from analysis.record import read_record, timestamp, write_record
 
 from .attempts import DIED, Attempt, deaths, end, failing_nodes, read_attempts
 from .execute import opening_record
@@ -128,6 +127,5 @@ class Job:
         record = read_record(cell.record_path) if self.sweep.status(name) else opening_record(cell)
         where = ", ".join(attempt.node for attempt in died)
         reason = f"Died {len(died)} times without a word, on {where}; last: {died[-1].reason or 'not seen'}"
-        finished = datetime.now(UTC).isoformat(timespec="seconds")
         status = "out_of_memory" if (died[-1].reason or "").startswith(OUT_OF_MEMORY) else "failed"
-        write_record(cell.record_path, {**record, "status": status, "reason": reason, "finished": finished})
+        write_record(cell.record_path, {**record, "status": status, "reason": reason, "finished": timestamp()})

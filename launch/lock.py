@@ -23,10 +23,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from analysis.record import timestamp
 
 BEAT_SECONDS = 20.0
 PATIENCE_SECONDS = 3 * BEAT_SECONDS
@@ -207,7 +208,7 @@ class CellLock:
         )
 
     def _write(self, descriptor: int) -> None:
-        content = asdict(self._me) | {"beat": _now(), "progress": dict(self.progress)}
+        content = asdict(self._me) | {"beat": timestamp(), "progress": dict(self.progress)}
         os.pwrite(descriptor, json.dumps(content).encode().ljust(FILE_BYTES), 0)
         os.fsync(descriptor)
 
@@ -268,8 +269,8 @@ def _this_process() -> Owner:
         born=_born(os.getpid()),
         boot=_first_line("/proc/sys/kernel/random/boot_id") or socket.gethostname(),
         namespace=os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else "",
-        started=_now(),
-        beat=_now(),
+        started=timestamp(),
+        beat=timestamp(),
     )
 
 
@@ -284,7 +285,3 @@ def _first_line(path: str) -> str | None:
             return file.readline().strip()
     except OSError:
         return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
