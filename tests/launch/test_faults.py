@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import analysis.record
 import training.run
 from launch import execute
 from launch.interruption import PREEMPTED_EXIT_STATUS
@@ -335,8 +336,7 @@ def test_a_clock_that_goes_backwards(tmp_path, straight, monkeypatch):
         def now(cls, tz=None):
             return cls.fromtimestamp(time.time(), tz)
 
-    for module in ("launch.execute", "launch.lock"):
-        monkeypatch.setattr(sys.modules[module], "datetime", Backwards)
+    monkeypatch.setattr(analysis.record, "datetime", Backwards)
     assert complete(tmp_path / "backwards", plain=True, minutes=1e-6) == expected
     record = read_record(tmp_path / "backwards")
     assert record["started"] > record["finished"]
