@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from analysis.record import PLACE_KEYS
+from training.whole_file import write_whole
 
 # Keys of the configuration that a task's result depends on, besides the network itself. Where a cell runs, how it is
 # tracked and what else is in its sweep are not among them: the same result has the same identity everywhere.
@@ -128,9 +128,7 @@ class Cell:
         path, text = self.directory / "config.yaml", yaml.dump(dict(self.config), Dumper=DUMPER, sort_keys=False)
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        draft = path.with_name(f".config.yaml.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
+        write_whole(path, text.encode())
 
     @classmethod
     def read(cls, directory: Path) -> "Cell":

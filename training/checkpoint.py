@@ -7,7 +7,6 @@ newest few are kept, in case the last one is damaged. There is no random state i
 
 import io
 import logging
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,30 +16,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from .whole_file import write_whole
+
 STATE_FILES = "trainer_step_*.pt"
 
 log = logging.getLogger(__name__)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces `path`. At any moment it is absent, as before, or complete and on the disk, even across a power cut.
-
-    Raises OSError, e.g. on a full disk; `path` is then as before.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def remove_unfinished(folder: Path) -> None:

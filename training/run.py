@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import load_state, newest_state, save_state, save_weights, write_whole
+from .checkpoint import load_state, newest_state, save_state, save_weights
 from .data import Batches
 from .distributed import from_all, from_first
 from .learner import Learner
 from .schedule import SCHEDULES
 from .settings import DataSettings, RecipeSettings, TrainSettings
+from .whole_file import write_whole
 
 Row = dict[str, float]
 

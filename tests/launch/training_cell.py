@@ -22,6 +22,7 @@ from launch import Cell, execute
 from launch.interruption import Preempted, exit_status
 from tests.training.examples import TinyNetwork, brief, small_digits
 from training.distributed import ranks_of
+from training.whole_file import write_whole
 
 from .cells import make_cell
 
@@ -87,10 +88,7 @@ def die_while_writing(path: Path, content: bytes) -> None:
             file.write(content[: len(content) // 2])
             file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
-    WRITE_WHOLE(path, content)
-
-
-WRITE_WHOLE = training.checkpoint.write_whole
+    write_whole(path, content)
 
 
 def use(network: type[nn.Module]) -> None:

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.examples import tiny_network
-from training.checkpoint import load_state, newest_state, remove_unfinished, save_state, save_weights, write_whole
+from training.checkpoint import load_state, newest_state, remove_unfinished, save_state, save_weights
+from training.whole_file import write_whole
 
 CPU = torch.device("cpu")
 

@@ -7,6 +7,7 @@ repeated and resumed exactly, like one from files.
 """
 
 import hashlib
+import io
 import os
 import tarfile
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ..settings import DataSettings
+from ..whole_file import write_whole
 from .image_folder import EXTENSIONS, SPLIT_FOLDERS
 from .images import Split, labels_tensor
 
@@ -87,9 +89,9 @@ def _index(path: Path) -> np.ndarray:
         return np.load(cache)
     table = _scan(path)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f".{cache.name}.{os.getpid()}.npy")
-    np.save(temporary, table)
-    os.replace(temporary, cache)
+    content = io.BytesIO()
+    np.save(content, table)
+    write_whole(cache, content.getvalue())
     return table
 
 
