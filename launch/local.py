@@ -25,8 +25,8 @@ from .interruption import interruptible
 from .job import Job
 from .place import current_place
 from .settings import LocalSettings
-from .snapshot import freeze_mixer_module, take_snapshot
-from .submission import Submission, Sweep, now
+from .snapshot import freeze
+from .submission import Submission, Sweep, now, pack
 from .summary import print_results
 from .sweep import describe, plural, summary
 
@@ -53,15 +53,11 @@ def run_local(
     with sweep.lock():
         done = [] if rerun else [cell for cell in cells if sweep.status(cell.directory.name) == "completed"]
         wanted = [cell for cell in cells if cell not in done]
-        for cell in wanted:
-            Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules"), cell.found_in).write_config()
-        names = [cell.directory.name for cell in wanted]
-        size = settings.cells_per_job
         submission = Submission(
             name=sweep.new_submission_name(),
-            jobs=[names[start : start + size] for start in range(0, len(names), size)],
+            jobs=pack([cell.directory.name for cell in wanted], settings.cells_per_job),
             platform=asdict(settings),
-            code=str(take_snapshot(sweep.launch_folder / "code").absolute()),
+            code=freeze(sweep, wanted),
             working_directory=os.getcwd(),
             submitted=now(),
             rerun=rerun,

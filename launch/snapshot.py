@@ -1,15 +1,18 @@
-"""A copy of the code that a sweep's cells run from, so that editing the checkout meanwhile changes nothing."""
+"""Copies of the code that a sweep's cells run from, so that editing it meanwhile changes nothing."""
 
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.environment import REPOSITORY, SNAPSHOT_FILE, commit, uncommitted_changes
+
+from .cell import Cell
+from .submission import Sweep
 
 # What a cell imports, and the values it was composed from.
 PACKAGES = ("analysis", "architectures", "conf", "launch", "mixers", "training")
@@ -43,6 +46,17 @@ def take_snapshot(folder: Path) -> Path:
         return place
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
+    """Write the configuration of each cell, with a copy of its mixer file, and return the copy of the code to run.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    for cell in cells:
+        Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules"), cell.found_in).write_config()
+    return str(take_snapshot(sweep.launch_folder / "code").absolute())
 
 
 def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

@@ -65,6 +65,11 @@ class Submission:
         return replace(self, job_id=job_id)
 
 
+def pack(cells: Sequence[str], cells_per_job: int) -> list[Sequence[str]]:
+    """The cells of each job."""
+    return [cells[start : start + cells_per_job] for start in range(0, len(cells), cells_per_job)]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep's folder, `runs/<sweep>`."""

@@ -21,11 +21,6 @@ class Array:
     after: int | None = None
 
 
-def pack(cells: Sequence[str], cells_per_job: int) -> Jobs:
-    """The cells of each job."""
-    return [cells[start : start + cells_per_job] for start in range(0, len(cells), cells_per_job)]
-
-
 def tasks(settings: SlurmSettings) -> int:
     """Processes that compute in one job."""
     return settings.gpus_per_node if settings.packing is Packing.gpus else settings.tasks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from launch import attempts
 from launch.cell import Cell
 from launch.settings import SlurmSettings
-from launch.snapshot import freeze_mixer_module, take_snapshot
+from launch.snapshot import freeze
 from launch.submission import Submission, Sweep
 
 from .settle import Live, settle
@@ -40,10 +40,8 @@ def submit_cells(sweep: Sweep, cells: Sequence[Cell], settings: SlurmSettings, r
         live = settle(sweep)
         completed = set() if rerun else {cell.directory.name for cell in cells if _is_completed(sweep, cell)}
         wanted = [cell for cell in cells if cell.directory.name not in live.cells | completed]
-        for cell in wanted:
-            Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules")).write_config()
         names = [cell.directory.name for cell in wanted]
-        code = str(take_snapshot(sweep.launch_folder / "code").absolute()) if wanted else ""
+        code = freeze(sweep, wanted) if wanted else ""
         done = submit_order(Order(sweep, names, settings, code, os.getcwd(), rerun), live)
         return replace(done, completed=len(completed), live=len(cells) - len(wanted) - len(completed))
 
@@ -66,7 +64,7 @@ def resubmit(sweep: Sweep, settings: Mapping[str, SlurmSettings], *, insist: boo
         for path in backlog_files(sweep):  # everything in it is wanted here
             path.unlink()
         origin = {cell: one for one in sweep.submissions() for cells in one.jobs for cell in cells}
-        fresh = str(take_snapshot(sweep.launch_folder / "code").absolute()) if wanted else ""
+        fresh = freeze(sweep) if wanted else ""
         orders: dict[str, Order] = {}
         for name in wanted:
             if name in given_up:

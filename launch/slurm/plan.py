@@ -8,10 +8,10 @@ from rich.console import Console
 from launch.cell import Cell
 from launch.forecast import forecast
 from launch.settings import SlurmSettings
-from launch.submission import Sweep
+from launch.submission import Sweep, pack
 from launch.sweep import plural
 
-from .arrays import Array, pack, split, tasks
+from .arrays import Array, split, tasks
 from .commands import SlurmError, queue
 from .limits import Limits, limits
 from .settle import live_jobs

@@ -13,9 +13,9 @@ from typing import Any
 
 from analysis.record import write_record
 from launch.settings import SlurmSettings, platform_settings
-from launch.submission import LaunchError, Submission, Sweep, now
+from launch.submission import LaunchError, Submission, Sweep, now, pack
 
-from .arrays import Array, pack, split
+from .arrays import Array, split
 from .commands import SlurmError
 from .limits import limits
 from .script import ArrayScript

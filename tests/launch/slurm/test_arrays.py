@@ -2,8 +2,9 @@
 
 import pytest
 
-from launch.slurm.arrays import pack, split, tasks
+from launch.slurm.arrays import split, tasks
 from launch.slurm.limits import Limits, parse_array_limit, parse_submit_limit
+from launch.submission import pack
 
 
 def sizes(arrays):
