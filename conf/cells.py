@@ -1,9 +1,7 @@
 """From what Hydra composed to a plain cell, with every check that can be made before anything is allocated."""
 
-import hashlib
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,12 +30,15 @@ def to_cell(config: DictConfig) -> Cell:
     Raises:
         ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
     """
+    from mixers import module_digest
+
     try:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigurationError(f"{error.full_key} has no value") from error
     _check_choices(plain)
-    plain["mixer_source"] = _digest(plain["mixer_module"])
+    # A user's file is part of what a result depends on: after an edit, the cell is another one.
+    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
         plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
@@ -83,13 +84,6 @@ def _check_choices(config: Mapping[str, Any]) -> None:
             "task=evaluate needs weights=official, or weights=PATH: a cell's directory, a .safetensors file, or a "
             "checkpoint of the network's authors"
         )
-
-
-def _digest(mixer_module: str | None) -> str | None:
-    """A user's file is part of what a result depends on: after an edit, the cell is another one."""
-    if mixer_module is None:
-        return None
-    return hashlib.sha256(Path(mixer_module).read_bytes()).hexdigest()[:12]
 
 
 def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.environment import REPOSITORY, SNAPSHOT_FILE, commit, uncommitted_changes
+from training.whole_file import write_whole
 
 from .cell import Cell
-from .submission import Sweep
+from .submission import LaunchError, Sweep
 
 # What a cell imports, and the values it was composed from.
 PACKAGES = ("analysis", "architectures", "conf", "launch", "mixers", "training")
@@ -53,6 +54,7 @@ def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
 
     Raises:
         OSError: the disk is full or not writable.
+        LaunchError: a mixer file was edited since its cell was composed.
     """
     for cell in cells:
         Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules"), cell.found_in).write_config()
@@ -60,14 +62,22 @@ def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
 
 
 def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """`config` with a user's mixer file replaced by a copy under `folder`, named by the hash of its content."""
+    """`config` with a user's mixer file replaced by a copy under `folder`, named by the hash of its content.
+
+    Raises:
+        LaunchError: the file was edited since the cell was composed.
+    """
     if config["mixer_module"] is None:
         return config
     source = Path(config["mixer_module"])
     copy = (folder / config["mixer_source"] / source.name).absolute()
     if not copy.exists():
+        from mixers import module_digest  # which takes seconds
+
+        if module_digest(source) != config["mixer_source"]:
+            raise LaunchError(f"mixer module {source} was edited meanwhile: give the whole command again")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copy)
+        write_whole(copy, source.read_bytes())
     return {**config, "mixer_module": str(copy)}
 
 

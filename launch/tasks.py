@@ -32,7 +32,7 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
     Raises: whatever the task raises; `launch.execute` turns that into the record's reason.
     """
     if cell.config["mixer_module"]:
-        load_mixer_module(cell.config["mixer_module"])
+        load_mixer_module(cell.config["mixer_module"], cell.config["mixer_source"])
     torch.manual_seed(cell.config["seed"])
     return TASKS[cell.task](cell, supervision)
 

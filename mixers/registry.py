@@ -71,12 +71,20 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
     return MIXERS[name](dim, resolution, **options)
 
 
-def load_mixer_module(path: str | Path) -> ModuleType:
+def module_digest(path: str | Path) -> str:
+    """Tells one version of a user's mixer file from another: 12 hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+
+
+def load_mixer_module(path: str | Path, digest: str | None = None) -> ModuleType:
     """Imports a user's mixer file, so that what it registers is in `MIXERS`; a file loaded before is not run again.
+
+    Args:
+        digest: the `module_digest` of the version that is wanted; None: any.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file registers no mixer, or a name that exists.
+        ValueError: the file is another version, or registers no mixer, or a name that exists.
     """
     file = Path(path).resolve()
     if not file.is_file():
@@ -85,6 +93,8 @@ def load_mixer_module(path: str | Path) -> ModuleType:
     module_name = f"mixer_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if module_name in sys.modules:
         return sys.modules[module_name]
+    if digest is not None and (found := module_digest(file)) != digest:
+        raise ValueError(f"mixer module {path} was edited, {digest} is now {found}: give the whole command again")
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"mixer module {path} is not a Python file")

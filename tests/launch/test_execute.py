@@ -76,6 +76,19 @@ def test_a_failing_cell_says_why_and_the_others_go_on(tmp_path, perform):
     assert performed == [cell.name for cell in cells] + [cells[1].name]
 
 
+def test_a_cell_is_not_run_with_a_mixer_file_that_was_edited_since(tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    cell = make_cell(
+        tmp_path,
+        task={"name": "complexity", "rule": "macs"},
+        mixer_module=str(tmp_path / "mine.py"),
+        mixer_source="0123456789ab",
+    )
+    outcome = execute(cell)
+    assert outcome.status == "failed"
+    assert "mine.py was edited" in outcome.record["reason"]
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_out_of_memory_is_an_outcome_of_its_own(tmp_path, perform, error):
     def action(cell):

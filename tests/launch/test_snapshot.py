@@ -11,7 +11,9 @@ import pytest
 import analysis.environment
 import launch.snapshot
 from analysis.environment import commit
-from launch.snapshot import take_snapshot
+from launch.snapshot import freeze_mixer_module, take_snapshot
+from launch.submission import LaunchError
+from mixers import module_digest
 from tests.test_layout import ROOT
 
 
@@ -25,6 +27,23 @@ def checkout(tmp_path, monkeypatch):
     for module in (launch.snapshot, analysis.environment):
         monkeypatch.setattr(module, "REPOSITORY", folder)
     return folder
+
+
+def test_an_edited_mixer_file_is_not_frozen_under_its_old_name(tmp_path):
+    module = tmp_path / "mine.py"
+    module.write_text("first = 1\n")
+    config = {"mixer_module": str(module), "mixer_source": module_digest(module)}
+    module.write_text("second = 2\n")
+    with pytest.raises(LaunchError, match=r"mine\.py was edited"):
+        freeze_mixer_module(config, tmp_path / "frozen")
+    assert not (tmp_path / "frozen").exists()
+    module.write_text("first = 1\n")
+    frozen = freeze_mixer_module(config, tmp_path / "frozen")
+    module.write_text("second = 2\n")
+    assert Path(frozen["mixer_module"]).read_text() == "first = 1\n"
+    assert (
+        freeze_mixer_module(config, tmp_path / "frozen") == freeze_mixer_module(frozen, tmp_path / "frozen") == frozen
+    )
 
 
 def git(folder, *arguments):

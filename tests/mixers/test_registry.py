@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mixers import MIXERS, Mixer, build_mixer, load_mixer_module, mixer_options, register
+from mixers import MIXERS, Mixer, build_mixer, load_mixer_module, mixer_options, module_digest, register
 from mixers.contract import largest_divisor
 from mixers.registry import load_entry_points
 
@@ -157,6 +157,19 @@ def test_user_file_is_loaded_once(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(mixer)).factor == 3.0
     with pytest.raises(ValueError, match="'doubling' has no option 'faktor'"):
         build_mixer("doubling", 4, (3, 3), faktor=3.0)
+
+
+def test_an_edited_user_file_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(USER_FILE.format(name="doubling"))
+    digest = module_digest(file)
+    file.write_text(USER_FILE.format(name="doubling") + "\n")
+    with pytest.raises(ValueError, match=rf"mine\.py was edited, {digest} is now {module_digest(file)}"):
+        load_mixer_module(file, digest)
+    assert "doubling" not in MIXERS
+    module = load_mixer_module(file, module_digest(file))
+    file.write_text("")
+    assert load_mixer_module(file, digest) is module  # the file does not matter any more
 
 
 def test_two_user_files_may_share_a_name(tmp_path: Path) -> None:

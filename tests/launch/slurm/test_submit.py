@@ -15,6 +15,7 @@ from launch.slurm.commands import SlurmError
 from launch.slurm.settle import settle
 from launch.slurm.submit import SubmissionRefusedError, submit_backlog
 from launch.submission import Sweep
+from mixers import module_digest
 from tests.launch.cells import make_cell
 
 
@@ -82,7 +83,8 @@ def test_failed_cells_are_resumed_and_completed_ones_are_not(slurm, sweep, cells
 def test_a_job_runs_the_code_and_the_configuration_of_its_submission(slurm, sweep, cells, settings, tmp_path):
     module = tmp_path / "mine.py"
     module.write_text("first = 1\n")
-    [cell] = [type(one)(one.config | {"mixer_module": str(module), "mixer_source": "0123456789ab"}) for one in cells(1)]
+    mine = {"mixer_module": str(module), "mixer_source": module_digest(module)}
+    [cell] = [type(one)(one.config | mine) for one in cells(1)]
     submit_cells(sweep, [cell], settings(), rerun=False)
     module.write_text("second = 2\n")
     [submission] = sweep.submissions()
