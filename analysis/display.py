@@ -80,16 +80,17 @@ def _title(text: str, rule: str) -> str:
     return text if rule == "macs" else f"{text}, counted by the rule {rule}"
 
 
-def _decimals(number: float | None, places: int) -> str:
+def decimals(number: float | None, places: int) -> str:
+    """An empty cell where there is no number."""
     return "" if number is None else f"{number:.{places}f}"
 
 
 def _millions(number: float | None) -> str:
-    return _decimals(None if number is None else number / 1e6, 2)
+    return decimals(None if number is None else number / 1e6, 2)
 
 
 def _billions(number: float | None) -> str:
-    return _decimals(None if number is None else number / 1e9, 3)
+    return decimals(None if number is None else number / 1e9, 3)
 
 
 def _share(part: int, whole: int) -> str:

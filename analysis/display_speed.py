@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from .display import decimals
 from .noise import NOISY_ABOVE_PERCENT, NOISY_SIGN, is_noisy
 
 Row = Mapping[str, Any]
@@ -80,11 +81,11 @@ def _results(rows: Sequence[Row]) -> dict[str, list[str]]:
     return {
         "images/s": [_speed(row) for row in rows],
         "ms ± IQR": [latency_text(row) for row in rows],
-        "GMAC/s": [_decimals(row.get("gmacs_per_second"), 1) for row in rows],
+        "GMAC/s": [decimals(row.get("gmacs_per_second"), 1) for row in rows],
         "of product": [_percent(row.get("product_share_percent")) for row in rows],
-        "GB/s": [_decimals(row.get("gb_per_second"), 1) for row in rows],
+        "GB/s": [decimals(row.get("gb_per_second"), 1) for row in rows],
         "of copy": [_percent(row.get("copy_share_percent")) for row in rows],
-        "peak MiB": [_decimals(row["peak_memory_mib"], 0) for row in rows],
+        "peak MiB": [decimals(row["peak_memory_mib"], 0) for row in rows],
         **_speedups(rows),
     }
 
@@ -92,7 +93,7 @@ def _results(rows: Sequence[Row]) -> dict[str, list[str]]:
 def _speed(row: Row) -> str:
     if row["status"] != "completed":
         return row["status"].replace("_", " ")
-    return _decimals(row["images_per_second"], 1)
+    return decimals(row["images_per_second"], 1)
 
 
 def latency_text(row: Row) -> str:
@@ -122,10 +123,6 @@ def _speedup(row: Row) -> str:
         return ""
     limits = "" if row["speedup_low"] is None else f" [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
     return f"{row['speedup']:.2f}{limits}"
-
-
-def _decimals(number: float | None, places: int) -> str:
-    return "" if number is None else f"{number:.{places}f}"
 
 
 def _percent(share: float | None) -> str:
