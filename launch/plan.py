@@ -40,7 +40,7 @@ def plan(cell: Cell) -> Plan:
         num_classes=config["data"]["num_classes"],
         precision=config["precision"],
         device=device_of(config),
-        measured_images=TrainSettings(**config["task"]).dry_run_images,
+        settings=TrainSettings(**config["task"]),
     )
 
 

@@ -15,7 +15,7 @@ from .plan import measured_count, step_seconds
 from .precision import check_precision
 from .progress import Progress
 from .recipe import check_recipe
-from .settings import DataSettings, LoaderSettings, RecipeSettings
+from .settings import DataSettings, LoaderSettings, RecipeSettings, TrainSettings
 
 
 def measure_loader(
@@ -37,7 +37,7 @@ def measure_loader(
         side; and `corrupt_images` among those read.
 
     Raises:
-        ValueError, OSError: as `training.data.training_batches`.
+        ValueError, OSError: as `training.data.training_batches` and `Learner`.
     """
     check_precision(precision)
     check_recipe(recipe)
@@ -75,7 +75,9 @@ def _step_speed(
 ) -> float:
     """Images a second of whole optimiser steps, from the median."""
     count = measured_count(recipe, place, settings.step_images)
-    learner = Learner(network, replace(recipe, batch_size=count, accumulation=1), precision=precision, device=place)
+    one_part = replace(recipe, batch_size=count, accumulation=1)
+    as_trained = TrainSettings(compile=settings.compile, gradient_checkpointing=settings.gradient_checkpointing)
+    learner = Learner(network, one_part, precision=precision, device=place, settings=as_trained)
     augment = TrainingAugmentation(data, recipe, count_classes(data), place)
     network.train()
     return count / statistics.median(step_seconds(learner, augment, pixels[:count], labels[:count]))

@@ -13,7 +13,7 @@ from .learner import Learner, mean_loss
 from .precision import autocast, check_precision
 from .recipe import check_recipe
 from .schedule import SCHEDULES
-from .settings import DataSettings, RecipeSettings
+from .settings import DataSettings, RecipeSettings, TrainSettings
 
 MIB = 2**20
 IMAGES_ON_CPU = 8
@@ -42,7 +42,8 @@ class Moment:
 @dataclass(frozen=True)
 class Plan:
     """Memory in MiB: what is there for the whole run (`weights_mib` with buffers), and `activations_mib`, what the
-    backward pass of one part needs. Work space of the operators and the allocator's reserve come on top.
+    backward pass of one part keeps, compiled or not. Work space of the operators, the block that gradient checkpointing
+    is at, and the allocator's reserve come on top.
 
     `step_seconds` is extrapolated from a step of `measured_images` on `device`; reading and validation come on top.
     """
@@ -86,16 +87,14 @@ def make_plan(
     num_classes: int,
     precision: str,
     device: str,
-    measured_images: int | None = None,
+    settings: TrainSettings | None = None,
 ) -> Plan:
     """Takes a few optimiser steps of `network` on random images, and measures them.
 
-    Args:
-        measured_images: of a step; None is `IMAGES_ON_CPU`, on a GPU a whole part of the recipe's batch.
-
     Raises:
-        ValueError: as `training.recipe.check_recipe`, or fewer images than one batch.
+        ValueError: as `training.recipe.check_recipe` and `Learner`, or fewer images than one batch.
     """
+    settings = settings or TrainSettings()
     check_precision(precision)
     check_recipe(recipe)
     steps_per_epoch = train_images // recipe.batch_size
@@ -103,8 +102,9 @@ def make_plan(
         raise ValueError(f"{train_images} training images are fewer than recipe.batch_size={recipe.batch_size}")
     place = torch.device(device)
     part = recipe.batch_size // recipe.accumulation
-    count = measured_count(recipe, place, measured_images)
-    learner = Learner(network, replace(recipe, batch_size=count, accumulation=1), precision=precision, device=place)
+    count = measured_count(recipe, place, settings.dry_run_images)
+    one_part = replace(recipe, batch_size=count, accumulation=1)
+    learner = Learner(network, one_part, precision=precision, device=place, settings=settings)
     augment = TrainingAugmentation(data, recipe, num_classes, place)
     pixels = torch.randint(0, 256, (count, 3, data.resolution, data.resolution), dtype=torch.uint8, device=place)
     labels = torch.randint(0, num_classes, (count,), device=place)

@@ -170,12 +170,15 @@ class LoaderSettings:
         seconds: how long images are read at least, after the first batches.
         warmup_batches: not counted, for workers start in them.
         step_images: images in the step that is timed; None: 8, on a GPU all that share a forward pass.
+        compile, gradient_checkpointing: as task `train` will be asked to.
     """
 
     name: str = "loader"
     seconds: float = 10.0
     warmup_batches: int = 2
     step_images: int | None = None
+    compile: bool = False
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the key, its value and the rule."""

@@ -6,6 +6,7 @@ from torch import nn
 
 from tests.training.examples import recipe_settings, small_digits, tiny_network
 from training.plan import make_plan
+from training.settings import TrainSettings
 
 MIB = 2**20
 
@@ -55,7 +56,7 @@ def test_memory(ema, accumulation):
 
 def test_a_moving_average_and_mixing_leave_the_recipe_as_it_is():
     recipe = recipe_settings("unified_attention", batch_size=32)
-    plan = plan_of(tiny_network(), recipe, measured_images=5)
+    plan = plan_of(tiny_network(), recipe, settings=TrainSettings(dry_run_images=5))
     assert (plan.batch_size, recipe.batch_size) == (32, 32)
     assert plan.measured_images == 4  # mixup pairs images
 
