@@ -1,4 +1,4 @@
-"""What a user sets for the tasks `complexity` and `speed`. Plain values: reading this needs neither torch nor Hydra."""
+"""What a user sets for the tasks of this package. Plain values: reading this needs neither torch nor Hydra."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -116,7 +116,12 @@ class SpeedSettings:
         _require(self.turns >= 1, "turns", self.turns, "must be at least 1")
         _require(self.warmup_steps >= 1, "warmup_steps", self.warmup_steps, "must be at least 1")
         _require(self.min_steps >= 2, "min_steps", self.min_steps, "must be at least 2, to have a spread")
-        _require(self.max_steps >= self.min_steps, "max_steps", self.max_steps, f"min_steps is {self.min_steps}")
+        _require(
+            self.max_steps >= self.min_steps,
+            "max_steps",
+            self.max_steps,
+            f"must be at least min_steps, {self.min_steps}",
+        )
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be at least 1")
 
 

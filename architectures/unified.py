@@ -157,7 +157,7 @@ def unified(
     global_pool: str = "avg",
     drop_rate: float = 0.0,
 ) -> UnifiedBackbone:
-    """The unified network around `mixer` (one, or four, one a stage) at `scale` (micro, tiny, small, base).
+    """The unified network around `mixer` (one, or four, one a stage) at `scale` (micro, tiny, small, base, large).
 
     Dims, depths, mixer options, MLP ratios, norm eps, position embeddings and drop path rate are the published
     variant's; a mixer that has none gets the scale's shape, with widths and depth matched so that the network has the

@@ -10,6 +10,7 @@ from omegaconf.errors import MissingMandatoryValue
 from launch import Cell
 
 from .errors import ConfigurationError
+from .schema import Scale
 from .subject import check_subject
 
 # Which parts of a data set a task reads.
@@ -78,7 +79,9 @@ def _check_choices(config: Mapping[str, Any]) -> None:
                 f"the mixers are {', '.join(sorted(MIXERS))}"
             )
         if config["scale"] is None and config["subject"] == "network":
-            raise ConfigurationError("network=unified needs scale=NAME, one of micro, tiny, small, base")
+            raise ConfigurationError(
+                f"network=unified needs scale=NAME, one of {', '.join(scale.value for scale in Scale)}"
+            )
     if config["task"]["name"] == "evaluate" and weights is None:
         raise ConfigurationError(
             "task=evaluate needs weights=official, or weights=PATH: a cell's directory, a .safetensors file, or a "

@@ -43,8 +43,10 @@ def network_identity(config: Identity, resolution: int | None = None) -> Identit
 
 def training_identity(config: Identity) -> Identity:
     """What else decides the accuracy, except for the seed."""
+    task = config.get("task") or {}
     return {
-        "task": config.get("task"),
+        # The other keys of training (compiled or not, how often a checkpoint, ...) say how the work is done.
+        "task": {"name": "train"} if task.get("name") == "train" else task,
         "data": {key: value for key, value in (config.get("data") or {}).items() if key not in PLACE_KEYS},
         "recipe": config.get("recipe"),
         "precision": config.get("precision"),

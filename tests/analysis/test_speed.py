@@ -175,7 +175,7 @@ def test_half_precision_is_autocast(precision: str, dtype: torch.dtype) -> None:
         ({"seconds": -1.0}, r"task.seconds=-1.0: must be at least 0"),
         ({"warmup_steps": 0}, r"task.warmup_steps=0: must be at least 1"),
         ({"min_steps": 1}, r"task.min_steps=1: must be at least 2"),
-        ({"max_steps": 2}, r"task.max_steps=2: min_steps is 3"),
+        ({"max_steps": 2}, r"task.max_steps=2: must be at least min_steps, 3"),
         ({"threads": 0}, r"task.threads=0: must be at least 1"),
     ],
 )

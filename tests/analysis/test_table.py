@@ -115,6 +115,26 @@ def test_where_the_data_lies_does_not_part_seeds(tmp_path):
     assert row["seeds"] == 2
 
 
+def test_how_the_training_was_done_does_not_part_seeds(tmp_path):
+    for seed, compiled in ((0, False), (1, True)):
+        record = train_record("halo", 80.0 + seed, seed=seed)
+        record["config"]["task"] |= {"compile": compiled, "checkpoint_minutes": 5.0 + seed}
+        write_cell(tmp_path, record)
+    (row,) = rows_of(tmp_path)
+    assert (row["seeds"], row["variant"]) == (2, None)
+
+
+def test_evaluations_of_the_weights_and_of_their_average_are_different_rows(tmp_path):
+    for average, top1 in ((False, 80.0), (True, 81.0)):
+        record = cell_record("evaluate", "halo", results={"top1_percent": top1}, weights="runs/halo")
+        record["config"]["task"] = {"name": "evaluate", "average": average}
+        write_cell(tmp_path, record | {"cell": f"{average}"})
+    assert {row["variant"]: row["top1_percent"] for row in rows_of(tmp_path)} == {
+        "task.average=False": 80.0,
+        "task.average=True": 81.0,
+    }
+
+
 def test_the_same_cell_in_two_sweeps_counts_once(tmp_path):
     record = train_record("halo", 97.0)
     write_cell(tmp_path, record)

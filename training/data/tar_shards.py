@@ -84,7 +84,7 @@ def _index(path: Path) -> np.ndarray:
     """Offset, size and label of each image, int64 of N, 3; from the cache, if the archive has not changed since."""
     stat = path.stat()
     identity = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:24]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stmbench" / "shards" / f"{identity}.npy"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stmbench" / "shards" / f"{identity}.npy"
     if cache.is_file():
         return np.load(cache)
     table = _scan(path)
