@@ -1,0 +1,131 @@
+"""Which records make a row, and what may be said of its accuracy."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from analysis.comparison import NoRecordsError, compare
+from analysis.comparison.seeds import SeedScores, standings
+
+from .record_tree import IMAGENET, SHORT, cell_record, failed, train_record, write_cell
+from .tables import rows_of, written
+
+
+def test_seeds_become_a_mean_with_its_spread(two_mixers):
+    halo, sra, identity = rows_of(two_mixers)
+    assert (halo["mixer"], halo["seeds"], halo["top1_percent"]) == ("halo", 2, 97.5)
+    assert halo["top1_spread"] == pytest.approx(math.sqrt(0.5))  # of 97 and 98
+    assert (halo["params"], halo["macs"]) == (4_389_672, 61_234_567)
+    assert (sra["mixer"], sra["top1_percent"]) == ("sra", 90.5)
+    assert (identity["mixer"], identity["seeds"], identity["control"]) == ("identity", 1, True)
+    assert math.isnan(identity["top1_spread"])
+
+
+def test_standing_by_the_pooled_spread(two_mixers):
+    # s² = (0.5 + 0.5) / 2 degrees of freedom, t(0.975, 2) = 4.3027. halo against sra: 4.3027·√0.5·√(1/2 + 1/2) = 3.04
+    # is less than the difference of 7; against identity, of one seed: 4.3027·√0.5·√(1/2 + 1) = 3.73 is more than 1.1.
+    halo, sra, identity = rows_of(two_mixers)
+    assert halo["standing"] == "best"
+    assert sra["standing"] is None
+    assert identity["standing"] == "not distinguishable from the best"
+
+
+@pytest.mark.parametrize(("difference", "expected"), [(3.0424, "not distinguishable from the best"), (3.0425, "")])
+def test_the_least_significant_difference_is_the_limit(difference, expected):
+    # t(0.975, 2) = 4.302653, s = √0.5, two seeds each: 3.042435.
+    other = SeedScores((97.0 - difference, 98.0 - difference))
+    assert standings([SeedScores((97.0, 98.0)), other]) == ["best", expected]
+
+
+def test_one_seed_each_gives_no_standing():
+    assert standings([SeedScores((97.0,)), SeedScores((90.0,)), SeedScores(())]) == ["", "", ""]
+
+
+def test_rows_are_ranked_only_where_nothing_but_the_network_differs(tmp_path):
+    for seed in (0, 1):
+        write_cell(tmp_path, train_record("halo", 97.0 + seed, seed=seed))
+        write_cell(tmp_path, train_record("sra", 80.0 + seed, seed=seed, recipe=SHORT | {"epochs": 30}))
+        write_cell(tmp_path, train_record("halo", 60.0 + seed, seed=seed, scale="tiny"))
+    assert [row["standing"] for row in rows_of(tmp_path)] == [None, None, None]
+
+
+def test_different_options_are_different_rows_and_say_so(tmp_path):
+    for window, top1 in ((None, 95.0), (14, 97.0)):
+        mixer = {"name": "shifted_window", "window_size": window}
+        write_cell(tmp_path, train_record("shifted_window", top1, mixer=mixer))
+    write_cell(tmp_path, train_record("halo", 90.0))
+    rows = {(row["mixer"], row["variant"]): row["top1_percent"] for row in rows_of(tmp_path)}
+    assert rows == {
+        ("shifted_window", "mixer.window_size=14"): 97.0,
+        ("shifted_window", "mixer.window_size=default"): 95.0,
+        ("halo", None): 90.0,
+    }
+
+
+def test_where_the_data_lies_does_not_part_seeds(tmp_path):
+    for seed, root, workers in ((0, "/here", 0), (1, "/there", 8)):
+        data = IMAGENET | {"root": root, "workers": workers}
+        write_cell(tmp_path, train_record("halo", 80.0 + seed, seed=seed, data=data))
+    (row,) = rows_of(tmp_path)
+    assert row["seeds"] == 2
+
+
+def test_how_the_training_was_done_does_not_part_seeds(tmp_path):
+    for seed, compiled in ((0, False), (1, True)):
+        record = train_record("halo", 80.0 + seed, seed=seed)
+        record["config"]["task"] |= {"compile": compiled, "checkpoint_minutes": 5.0 + seed}
+        write_cell(tmp_path, record)
+    (row,) = rows_of(tmp_path)
+    assert (row["seeds"], row["variant"]) == (2, None)
+
+
+def test_evaluations_of_the_weights_and_of_their_average_are_different_rows(tmp_path):
+    for average, top1 in ((False, 80.0), (True, 81.0)):
+        record = cell_record("evaluate", "halo", results={"top1_percent": top1}, weights="runs/halo")
+        record["config"]["task"] = {"name": "evaluate", "average": average}
+        write_cell(tmp_path, record | {"cell": f"{average}"})
+    assert {row["variant"]: row["top1_percent"] for row in rows_of(tmp_path)} == {
+        "task.average=False": 80.0,
+        "task.average=True": 81.0,
+    }
+
+
+def test_the_same_cell_in_two_sweeps_counts_once(tmp_path):
+    record = train_record("halo", 97.0)
+    write_cell(tmp_path, record)
+    write_cell(tmp_path, record | {"sweep": "again"})
+    write_cell(tmp_path, failed(record | {"sweep": "broken"}, "OSError: disk full"))
+    (row,) = rows_of(tmp_path)
+    assert (row["seeds"], row["sweep"], row["unfinished"]) == (1, "again, broken, digits", None)
+
+
+def test_cells_that_did_not_complete_are_counted_and_named(tmp_path):
+    write_cell(tmp_path, train_record("halo", 97.0, seed=0))
+    write_cell(tmp_path, failed(train_record("halo", 0.0, seed=1), "NonFiniteLossError: the loss became nan at step 7"))
+    write_cell(tmp_path, failed(train_record("halo", 0.0, seed=2), "OutOfMemoryError: 80 GiB", "out_of_memory"))
+    write_cell(tmp_path, failed(cell_record("speed", "halo"), "RuntimeError: no kernel"))
+    (row,) = rows_of(tmp_path)
+    assert (row["top1_percent"], row["seeds"]) == (97.0, 1)
+    assert row["unfinished"] == "1 failed, 1 out of memory, speed failed"
+    texts = written(tmp_path, tmp_path / "tables")
+    assert (
+        "`halo-micro-train-seed1`: failed. NonFiniteLossError: the loss became nan at step 7" in texts["comparison.md"]
+    )
+
+
+def test_nothing_to_compare_says_where_was_looked_and_what_to_do(tmp_path):
+    with pytest.raises(NoRecordsError, match=r"no records to compare under .*runs for sweep digits; .*python run.py"):
+        compare(tmp_path / "runs", "digits")
+
+
+def test_only_damaged_records_are_named_in_the_error(tmp_path):
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(NoRecordsError, match=r"1 unreadable: .*record.json: half-written"):
+        compare(tmp_path)
+
+
+def test_other_tasks_do_not_disturb(two_mixers):
+    before = rows_of(two_mixers)
+    write_cell(two_mixers, cell_record("invariance", "halo", results={"params": 1, "top1_percent": 3.0}))
+    pd.testing.assert_frame_equal(pd.DataFrame(before), pd.DataFrame(rows_of(two_mixers)))
