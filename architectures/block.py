@@ -10,20 +10,25 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mixers import Mixer
+from mixers.kernels.residual import residual
 
 from .channels_last import channels_first, channels_last
 from .mlp import MLP
 
 
 class LayerScale(nn.Module):
-    """One learned factor per channel, over the last axis."""
+    """One learned factor per channel of a branch, `gamma`, which the sum of the branch and its input applies."""
 
     def __init__(self, dim: int, initial: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((dim,), float(initial)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
+
+def kept(drop_path: nn.Module, x: Tensor) -> Tensor | None:
+    """Stochastic depth's factor of each image in `x`: B; None where all of them are 1."""
+    if not drop_path.training or getattr(drop_path, "drop_prob", 0.0) == 0.0:
+        return None
+    return drop_path(x.new_ones(len(x), 1)).flatten()
 
 
 class PositionEmbedding(nn.Module):
@@ -80,5 +85,6 @@ class Block(nn.Module):
         mixed = x if self.position is None else self.position(x)
         if self.position_in_residual:
             x = mixed
-        x = x + self.drop_path(self.layer_scale1(self.mixer(self.norm1(mixed))))
-        return x + self.drop_path(self.layer_scale2(self.mlp(self.norm2(x))))
+        scales = [getattr(layer_scale, "gamma", None) for layer_scale in (self.layer_scale1, self.layer_scale2)]
+        x = residual(x, self.mixer(self.norm1(mixed)), scales[0], kept(self.drop_path, x))
+        return self.mlp(self.norm2(x), onto=x, scale=scales[1], keep=kept(self.drop_path, x))

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from mixers import build_mixer
 from mixers.contract import require
+from mixers.kernels.residual import residual
 
 from .backbone import Backbone, Blocks
+from .block import kept
 from .channels_last import ChannelsLastBatchNorm2d, Pointwise, channels_first, channels_last
 from .initialization import truncated_normal
 from .mlp import MLP
@@ -70,8 +72,8 @@ class DWNetBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         mixed = self.mixing(pad_to_multiple(x, self.size_divisor))[:, :height, :width]
-        x = x + self.drop_path(mixed)
-        return x + self.drop_path(self.mlp(self.norm(x)))
+        x = residual(x, mixed, keep=kept(self.drop_path, x))
+        return self.mlp(self.norm(x), onto=x, keep=kept(self.drop_path, x))
 
 
 class PatchEmbedding(nn.Module):

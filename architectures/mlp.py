@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from mixers.kernels.gelu import gelu, gelu_and_gradients
 from mixers.kernels.linear import Linear, onednn_takes, product
+from mixers.kernels.residual import residual, takes_residual, write_residual
 
 # Hidden values computed at a time on the CPU: few enough to stay in its caches, enough to keep its cores busy.
 CHUNK = 2**20
@@ -24,20 +26,32 @@ class MLP(nn.Module):
         self.fc1 = Linear(dim, hidden)
         self.fc2 = Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, *, onto: Tensor | None = None, scale: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        """MLP(x); with a map `onto` of the same shape, onto + scale * keep * MLP(x), as `residual` does."""
         parameters = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
         if not onednn_takes(x, *parameters):
-            return plain_mlp(x, *parameters)
+            return _added(plain_mlp(x, *parameters), onto, scale, keep)
         rows = x.reshape(-1, x.shape[-1])
         if torch.is_grad_enabled():
-            if len(chunks(len(rows), self.fc1.out_features)) == 1:  # to keep both hidden maps is quicker
-                return self.fc2(F.gelu(self.fc1(x)))
-            return ChunkedMLP.apply(rows, *parameters).reshape(x.shape)
+            return _added(ChunkedMLP.apply(rows, *parameters).reshape(x.shape), onto, scale, keep)
         output = torch.empty_like(rows)
         weight1, weight2 = self.fc1.weight_for(rows), self.fc2.weight_for(rows)
+        at_once = onto is not None and keep is None and takes_residual(onto, x, scale)
+        base = onto.reshape(rows.shape) if at_once else None
         for chunk in chunks(len(rows), self.fc1.out_features):
-            output[chunk] = product(product(rows[chunk], weight1, self.fc1.bias, gelu=True), weight2, self.fc2.bias)
-        return output.reshape(x.shape)
+            branch = product(product(rows[chunk], weight1, self.fc1.bias, gelu=True), weight2, self.fc2.bias)
+            if base is None:
+                output[chunk] = branch
+            else:
+                write_residual(output[chunk], base[chunk], branch, scale)
+        output = output.reshape(x.shape)
+        return output if at_once else _added(output, onto, scale, keep)
+
+
+def _added(branch: Tensor, onto: Tensor | None, scale: Tensor | None, keep: Tensor | None) -> Tensor:
+    return branch if onto is None else residual(onto, branch, scale, keep)
 
 
 def plain_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:
@@ -60,14 +74,15 @@ class ChunkedMLP(torch.autograd.Function):
         hidden_maps = []
         for chunk in chunks(len(x), len(weight1)):
             hidden = product(x[chunk], weight1, bias1)
-            output[chunk] = product(F.gelu(hidden), weight2, bias2)
+            output[chunk] = product(gelu(hidden), weight2, bias2)
             hidden_maps.append(hidden)
         ctx.save_for_backward(x, weight1, bias1, weight2, bias2, *hidden_maps)
         return output
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, hidden_maps = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
+        saved = ctx.saved_tensors  # once: gradient checkpointing computes them when they are asked for
+        inputs, hidden_maps = saved[:5], saved[5:]
         if torch.is_grad_enabled():  # to be differentiated once more
             return plain_gradients(grad, inputs, ctx.needs_input_grad)
         x, weight1, _, weight2, _ = inputs
@@ -76,11 +91,10 @@ class ChunkedMLP(torch.autograd.Function):
         grad_weight1, grad_weight2 = torch.zeros_like(weight1), torch.zeros_like(weight2)
         grad_bias1, grad_bias2 = x.new_zeros(len(weight1)), grad.sum(0)
         for chunk, hidden in zip(chunks(len(x), len(weight1)), hidden_maps, strict=True):
-            grad_weight2.addmm_(grad[chunk].t(), F.gelu(hidden))
-            grad_hidden = product(grad[chunk], weight2.t())
-            torch.ops.aten.gelu_backward.grad_input(grad_hidden, hidden, grad_input=grad_hidden)
+            activated, grad_hidden, bias_sum = gelu_and_gradients(hidden, product(grad[chunk], weight2.t()))
+            grad_weight2.addmm_(grad[chunk].t(), activated)
             grad_weight1.addmm_(grad_hidden.t(), x[chunk])
-            grad_bias1 += grad_hidden.sum(0)
+            grad_bias1 += bias_sum
             if grad_x is not None:
                 grad_x[chunk] = product(grad_hidden, weight1.t())
         return grad_x, grad_weight1, grad_bias1, grad_weight2, grad_bias2

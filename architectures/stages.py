@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mixers.kernels.gelu import gelu
 
 from .backbone import Blocks
 from .block import Block
@@ -37,7 +38,7 @@ class Stem(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         # The only change of layout in the network, where it is cheapest: three channels.
         x = channels_last(image.contiguous(memory_format=torch.channels_last))
-        x = F.gelu(self.norm1(self.conv1(x)))
+        x = gelu(self.norm1(self.conv1(x)))
         return self.norm2(self.conv2(x))
 
 
@@ -76,4 +77,4 @@ class ConvHead(nn.Module):
         self.norm = ChannelsLastBatchNorm2d(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.norm(self.conv(x)))
+        return gelu(self.norm(self.conv(x)))

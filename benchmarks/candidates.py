@@ -8,6 +8,7 @@ import timm
 from torch import nn
 
 import architectures  # noqa: F401  (registers the networks with timm)
+from analysis.settings import MemoryFormat
 from analysis.speed import Candidate, Resolution
 from architectures import NetworkSpec
 from architectures.registry import NETWORKS
@@ -18,6 +19,8 @@ from .baselines import BASELINES
 from .entries import OPERATOR, Setting
 
 BASELINE, OURS = "baseline", "ours"
+# The authors' data flow is B, C, H, W in memory, too.
+LAYOUTS = {BASELINE: MemoryFormat.contiguous, OURS: MemoryFormat.channels_last}
 
 
 def candidates_of(setting: Setting) -> list[Candidate]:
@@ -51,6 +54,7 @@ def _networks(setting: Setting) -> list[Candidate]:
             macs=lambda resolution: cost,
             compiled=compiled,
             config=network_config(setting.entry, which),
+            memory_format=LAYOUTS[which],
         )
 
     return [candidate(BASELINE, (False,)), candidate(OURS, setting.compiled)]

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from analysis.peak_memory import PeakMemory
+from analysis.speed.entrant import MEMORY_FORMATS
 from analysis.speed.steps import training_step
 
-from .candidates import build
+from .candidates import LAYOUTS, build
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # The first step allocates the optimiser's state, the second has it beside everything else.
@@ -41,8 +42,9 @@ def training_peak_mib(entry: str, which: str, batch_size: int, threads: int) -> 
 def main(entry: str, which: str, batch_size: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     memory = PeakMemory(torch.device("cpu"))
-    network = build(entry, which).to(memory_format=torch.channels_last).train()
-    images = torch.randn(int(batch_size), 3, 224, 224).to(memory_format=torch.channels_last)
+    memory_format = MEMORY_FORMATS[LAYOUTS[which]]
+    network = build(entry, which).to(memory_format=memory_format).train()
+    images = torch.randn(int(batch_size), 3, 224, 224).to(memory_format=memory_format)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     step = training_step(network, list(network.parameters()), images, nullcontext(), scaler)
     memory.reset_peak()

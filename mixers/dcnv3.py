@@ -12,11 +12,11 @@ sampling, four products of the bilinear interpolation and one by the weight.
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.dcnv3 import IMPLEMENTATIONS, dcnv3
+from .kernels.gelu import gelu
 from .kernels.linear import Linear
 from .kernels.softmax import softmax
 from .registry import register
@@ -68,7 +68,7 @@ class DCNv3(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         query = self.dw_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        query = F.gelu(self.norm(query))
+        query = gelu(self.norm(query))
         points = self.kernel_size**2
         offsets = self.sampling_offsets(query).unflatten(-1, (self.groups, points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.groups, points))

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from ..settings import MemoryFormat
+
 Resolution = tuple[int, int]
 
 
@@ -21,6 +23,7 @@ class Candidate:
         compiled: the ways to run it (True: through torch.compile) among those that are asked for; None is all of them.
         pure: whether input and parameters are in the precision themselves, as they lie, instead of autocast choosing
             for each operation and convolutions' weights getting a memory format.
+        memory_format: of images and convolution weights, for a network that is to have another than the settings'.
         config: what of the cell's configuration is another for this candidate, so that its rows find their network.
     """
 
@@ -30,4 +33,5 @@ class Candidate:
     macs: Callable[[Resolution], int] | None = None
     compiled: Sequence[bool] | None = None
     pure: bool = False
+    memory_format: MemoryFormat | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

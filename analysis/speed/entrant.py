@@ -64,6 +64,7 @@ class Entrant:
             "compiled": self.compiled,
             "precision": self.precision,
             "batch_size": self.batch_size,
+            **({"memory_format": str(own)} if (own := self.candidate.memory_format) else {}),
             "resolution": height,
             "columns": None if width == height else width,
         }
@@ -83,7 +84,7 @@ class Entrant:
     def prepare(self, settings: SpeedSettings, device: torch.device, in_chans: int) -> Prepared:
         """Build it and run it until allocators, caches and clocks have settled."""
         memory = PeakMemory(device)
-        memory_format = MEMORY_FORMATS[MemoryFormat(settings.memory_format)]
+        memory_format = MEMORY_FORMATS[self.candidate.memory_format or MemoryFormat(settings.memory_format)]
         module = self.candidate.build(self.resolution).to(device=device)
         module.train(self.mode == Mode.training)
         if self.candidate.dim is None:

@@ -119,7 +119,7 @@ def measure(
                     tell(text)
 
                 results = _contest(entrants, settings, torch.device(device), in_chans, show)
-            found = [entrant.conditions() | common | result for entrant, result in zip(entrants, results, strict=True)]
+            found = [common | entrant.conditions() | result for entrant, result in zip(entrants, results, strict=True)]
             for row in found:
                 console.print(line(row), highlight=False, markup=False, soft_wrap=True)
             rows += found

@@ -29,8 +29,8 @@ def training_step(
     autocast: Autocast,
     scaler: torch.amp.GradScaler,
 ) -> Step:
-    """Forward, backward and an AdamW step of a network."""
-    optimizer = torch.optim.AdamW(parameters)
+    """Forward, backward and an AdamW step of a network, fused as in training."""
+    optimizer = torch.optim.AdamW(parameters, fused=True)
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
 
     def step() -> None:

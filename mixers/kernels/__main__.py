@@ -8,7 +8,9 @@ from .compiler import MissingImplementationError, compiled_for_cpu
 from .dcnv3 import cpp_kernels as dcnv3_cpp
 from .dcnv3 import cuda_kernels
 from .depthwise import cpp_kernels as depthwise_cpp
+from .gelu.function import SOURCE as GELU
 from .local_attention import cpp_kernels as local_attention_cpp
+from .residual.function import SOURCE as RESIDUAL
 from .softmax import cpp_kernels as softmax_cpp
 
 
@@ -24,3 +26,5 @@ report("dcnv3 cuda", cuda_kernels.build)
 report("local attention cpp", partial(compiled_for_cpu, local_attention_cpp.SOURCE))
 report("depthwise cpp", partial(compiled_for_cpu, depthwise_cpp.SOURCE))
 report("softmax cpp", partial(compiled_for_cpu, softmax_cpp.SOURCE))
+report("gelu cpp", partial(compiled_for_cpu, GELU))
+report("residual cpp", partial(compiled_for_cpu, RESIDUAL))

@@ -34,6 +34,31 @@ const Vector<A>& vector_at(const A* place) {
   return *reinterpret_cast<const Vector<A>*>(place);
 }
 
+// Calls f(place, count) for a row of numbers: count is a vector's lanes, and what is left at the end.
+template <class A, class F>
+void for_vectors(int64_t numbers, const F& f) {
+  int64_t n = 0;
+  for (; n + lanes<A> <= numbers; n += lanes<A>) f(n, lanes<A>);
+  if (n < numbers) f(n, int(numbers - n));
+}
+// The first `count` lanes from memory, the others 0.
+template <class A>
+Vector<A> read(const A* from, int count) {
+  if (count == lanes<A>) return vector_at(from);
+  Vector<A> numbers = {};
+  for (int n = 0; n < count; ++n) numbers[n] = from[n];
+  return numbers;
+}
+// The first `count` lanes to memory.
+template <class A>
+void write(A* to, const Vector<A>& numbers, int count) {
+  if (count == lanes<A>) {
+    vector_at(to) = numbers;
+  } else {
+    for (int n = 0; n < count; ++n) to[n] = numbers[n];
+  }
+}
+
 // exp of numbers that are not positive: 2^n e^r with |r| <= ln(2) / 2, and e^r by its Taylor series.
 template <class A>
 Vector<A> exp_of(Vector<A> x) {

@@ -47,7 +47,9 @@ def backward(
     precise = arithmetic(query.dtype)
     batch, heads = query.shape[0], query.shape[3]
     added = [None if tensor is None else tensor.to(precise).contiguous() for tensor in added]
-    grads = [query.new_zeros(query.shape, dtype=precise) for _ in range(3)]
+    # Every pixel is a query once, and a key once unless windows overlap, which add up.
+    start = torch.zeros if geometry.halo_size else torch.empty
+    grads = [torch.empty(query.shape, dtype=precise), *(start(query.shape, dtype=precise) for _ in range(2))]
     # One sum for each image or image and head, added up here: the order never depends on the number of threads.
     parts = [
         None if tensor is None else torch.zeros(*lead, *tensor.shape, dtype=precise)

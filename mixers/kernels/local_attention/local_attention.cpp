@@ -49,7 +49,7 @@ void forward(const Call& call, const Map<T>& output, const Map<Arithmetic<T>>& l
   });
 }
 
-// Where gradients go. Those of the logits have an axis of images in front, the tables' one of heads after it.
+// Where gradients go; those of keys and values start as zeros if there is a halo. Those of the logits have an axis of images in front, the tables' one of heads after it.
 template <class A>
 struct Gradients {
   Map<A> query, key, value;
@@ -80,12 +80,21 @@ void backward(const Call& call, const Gradients<Arithmetic<T>>& grads, const Map
         window.for_queries(grads.query, [&](A* pixel, int64_t p) {
           for (int64_t d = 0; d < call.width; ++d) pixel[d] = window.grad_q[p * window.width + d];
         });
-        window.for_keys(grads.key, [&](A* pixel, int64_t n) {
-          for (int64_t d = 0; d < call.width; ++d) pixel[d] += window.grad_k[n * window.width + d] * scale;
-        });
-        window.for_keys(grads.value, [&](A* pixel, int64_t n) {
-          for (int64_t d = 0; d < call.width; ++d) pixel[d] += window.grad_v[n * window.width + d];
-        });
+        if (call.halo) {
+          window.for_keys(grads.key, [&](A* pixel, int64_t n) {
+            for (int64_t d = 0; d < call.width; ++d) pixel[d] += window.grad_k[n * window.width + d] * scale;
+          });
+          window.for_keys(grads.value, [&](A* pixel, int64_t n) {
+            for (int64_t d = 0; d < call.width; ++d) pixel[d] += window.grad_v[n * window.width + d];
+          });
+        } else {  // no other window has these keys
+          window.for_keys(grads.key, [&](A* pixel, int64_t n) {
+            for (int64_t d = 0; d < call.width; ++d) pixel[d] = window.grad_k[n * window.width + d] * scale;
+          });
+          window.for_keys(grads.value, [&](A* pixel, int64_t n) {
+            for (int64_t d = 0; d < call.width; ++d) pixel[d] = window.grad_v[n * window.width + d];
+          });
+        }
         if (logits.bias) {
           A* const of_image = grads.bias + task / call.heads * bias_size;
           window.for_bias([&](int64_t place, int64_t number, int64_t count) {

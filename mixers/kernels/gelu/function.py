@@ -1,0 +1,68 @@
+"""What networks call, and which code computes it."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from ..compiler import runs_on_cpu
+from ..eager import computed_now_on_cpu
+
+SOURCE = Path(__file__).with_name("gelu.cpp")
+FEWEST = 2**14
+"""Fewer numbers than this are done sooner by PyTorch's, whose call costs less."""
+PARTS = 32
+"""Groups of rows that are summed apart: the sums do not depend on the number of threads, of which so many are busy."""
+
+
+def gelu(x: Tensor) -> Tensor:
+    """`F.gelu(x)`, the exact one.
+
+    On the CPU, in float32, gelu.cpp computes large maps, where it can be compiled.
+    """
+    # A graph must not depend on sizes, so it comes first that one is made.
+    if not computed_now_on_cpu(x) or x.dtype != torch.float32 or x.numel() < FEWEST or not runs_on_cpu(SOURCE):
+        return F.gelu(x)
+    return _GELU.apply(x) if torch.is_grad_enabled() else _forward(x)
+
+
+def gelu_and_gradients(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """GELU of contiguous rows n, C, what `grad`, its gradient, says of x, and the sums of that over rows; no autograd.
+
+    The second lies where `grad` was.
+    """
+    if not runs_on_cpu(SOURCE):
+        output = F.gelu(x)
+        torch.ops.aten.gelu_backward.grad_input(grad, x, grad_input=grad)
+        return output, grad, grad.sum(0)
+    output, parts = torch.empty_like(x), x.new_empty(PARTS, x.shape[1])
+    torch.ops.stmbench_cpp.gelu_backward(grad, output, parts, grad, x)
+    return output, grad, parts.sum(0)
+
+
+class _GELU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _forward(x)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated once more
+            return torch.ops.aten.gelu_backward(grad, x)
+        grad, x = grad.contiguous(), x.contiguous()
+        grad_x = torch.empty_like(x)
+        rows = (tensor.view(-1, tensor.shape[-1]) for tensor in (grad_x, grad, x))
+        grad_x_rows, grad_rows, x_rows = rows
+        torch.ops.stmbench_cpp.gelu_backward(grad_x_rows, None, None, grad_rows, x_rows)
+        return grad_x
+
+
+def _forward(x: Tensor) -> Tensor:
+    x = x.contiguous()
+    output = torch.empty_like(x)
+    torch.ops.stmbench_cpp.gelu(output, x)
+    return output

@@ -1,0 +1,83 @@
+"""What blocks call, and which code computes it."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from ..compiler import runs_on_cpu
+from ..eager import computed_now_on_cpu
+
+SOURCE = Path(__file__).with_name("residual.cpp")
+FEWEST = 2**14
+"""Fewer numbers than this are done sooner by PyTorch's operations, whose calls cost less."""
+PARTS = 32
+"""Groups of rows that are summed apart: the sums do not depend on the number of threads, of which so many are busy."""
+
+
+def residual(x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+    """x + scale * keep * branch.
+
+    On the CPU, in float32, residual.cpp computes large maps, where it can be compiled.
+
+    Args:
+        x, branch: B, H, W, C.
+        scale: C, the layer scale, or None for 1.
+        keep: B, stochastic depth's factor of each image, or None for 1.
+    """
+    if not takes_residual(x, branch, scale, keep):
+        branch = branch if scale is None else branch * scale
+        return x + (branch if keep is None else branch * keep.view(-1, 1, 1, 1))
+    if torch.is_grad_enabled():
+        return _Residual.apply(x, branch, scale, keep)
+    output = torch.empty_like(x, memory_format=torch.contiguous_format)
+    write_residual(_rows(output), _rows(x), _rows(branch), scale, keep)
+    return output
+
+
+def takes_residual(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether residual.cpp computes a connection of these tensors; the second is the branch."""
+    present = [tensor for tensor in (x, *others) if tensor is not None]
+    # A graph must not depend on sizes, so it comes first that one is made.
+    return (
+        computed_now_on_cpu(*present)
+        and all(tensor.dtype == torch.float32 for tensor in present)
+        and x.shape == present[1].shape
+        and x.numel() >= FEWEST
+        and runs_on_cpu(SOURCE)
+    )
+
+
+def write_residual(
+    output: Tensor, x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None
+) -> None:
+    """x + scale * keep * branch of contiguous rows n, C into `output`, by residual.cpp; no autograd."""
+    torch.ops.stmbench_cpp.residual(output, x, branch, scale, keep)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+class _Residual(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, branch: Tensor, scale: Tensor | None, keep: Tensor | None) -> Tensor:
+        ctx.save_for_backward(branch, scale, keep)
+        output = torch.empty_like(x, memory_format=torch.contiguous_format)
+        write_residual(_rows(output), _rows(x), _rows(branch), scale, keep)
+        return output
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        branch, scale, keep = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated once more
+            kept = grad if keep is None else grad * keep.view(-1, 1, 1, 1)
+            grad_scale = None if scale is None else (kept * branch).flatten(0, -2).sum(0)
+            return grad, kept if scale is None else kept * scale, grad_scale, None
+        if scale is None and keep is None:
+            return grad, grad, None, None
+        grad_branch = torch.empty_like(branch, memory_format=torch.contiguous_format)
+        parts = grad.new_empty(PARTS, grad.shape[-1]) if scale is not None and ctx.needs_input_grad[2] else None
+        torch.ops.stmbench_cpp.residual_backward(_rows(grad_branch), parts, _rows(grad), _rows(branch), scale, keep)
+        return grad, grad_branch, None if parts is None else parts.sum(0), None
