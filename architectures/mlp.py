@@ -88,12 +88,14 @@ class ChunkedMLP(torch.autograd.Function):
         x, weight1, _, weight2, _ = inputs
         grad = grad.contiguous()
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight1, grad_weight2 = torch.zeros_like(weight1), torch.zeros_like(weight2)
+        grad_weight1, grad_weight2 = torch.empty_like(weight1), torch.empty_like(weight2)
         grad_bias1, grad_bias2 = x.new_zeros(len(weight1)), grad.sum(0)
+        before = 0  # factor of what the gradients of the weights are so far
         for chunk, hidden in zip(chunks(len(x), len(weight1)), hidden_maps, strict=True):
             activated, grad_hidden, bias_sum = gelu_and_gradients(hidden, product(grad[chunk], weight2.t()))
-            grad_weight2.addmm_(grad[chunk].t(), activated)
-            grad_weight1.addmm_(grad_hidden.t(), x[chunk])
+            grad_weight2.addmm_(grad[chunk].t(), activated, beta=before)
+            grad_weight1.addmm_(grad_hidden.t(), x[chunk], beta=before)
+            before = 1
             grad_bias1 += bias_sum
             if grad_x is not None:
                 grad_x[chunk] = product(grad_hidden, weight1.t())
