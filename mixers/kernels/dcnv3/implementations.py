@@ -8,13 +8,13 @@ dtype, and may return gradients in the dtype of its arithmetic.
 import functools
 import importlib
 import logging
-import os
 from dataclasses import dataclass
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from .. import triton_launch
 from ..compiler import MissingImplementationError
 
 logger = logging.getLogger(__name__)
@@ -33,14 +33,11 @@ class Implementation:
         return on_device and (self.dtypes is None or value.dtype in self.dtypes)
 
 
-# With this variable set, Triton runs kernels in Python, on the CPU, to have them checked.
-_TRITON_DEVICES = ("cpu",) if os.environ.get("TRITON_INTERPRET") == "1" else ("cuda", "xpu")
-
 # From the fastest to the one that always works: `auto` takes the first that takes the tensor and is present.
 IMPLEMENTATIONS = {
     "cpp": Implementation("cpp_kernels", ("cpu",), (torch.bfloat16, torch.float32, torch.float64)),
     "cuda": Implementation("cuda_kernels", ("cuda",), (torch.float16, torch.bfloat16, torch.float32)),
-    "triton": Implementation("triton_kernels", _TRITON_DEVICES, (torch.float16, torch.bfloat16, torch.float32)),
+    "triton": Implementation("triton_kernels", triton_launch.DEVICES, (torch.float16, torch.bfloat16, torch.float32)),
     "reference": Implementation("reference", None, None),
 }
 

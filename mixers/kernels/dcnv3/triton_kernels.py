@@ -5,32 +5,24 @@ One row of a program's block is one output pixel and group, so that offsets, wei
 contiguous; the four corners of a point are loaded as block of rows x channels of the group.
 """
 
-import os
-import shutil
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..compiler import MissingImplementationError
+from ..triton_launch import device_of, prepare
 from . import fixed_point
 from .geometry import Geometry
 
+__all__ = ["backward", "forward", "prepare"]
+
 _BLOCK_ELEMENTS = 1024  # rows x channels of a program: 8 for each of its 128 threads
-
-
-def prepare() -> None:
-    """Triton compiles when it is first called; its launchers need a C compiler then."""
-    if not (os.environ.get("CC") or any(shutil.which(name) for name in ("gcc", "clang", "cc"))):
-        raise MissingImplementationError("Triton needs a C compiler and none is on the path; install gcc or clang")
 
 
 def forward(value: Tensor, offsets: Tensor, weights: Tensor, geometry: Geometry) -> Tensor:
     output = value.new_empty((*offsets.shape[:3], value.shape[3]))
     block, rows, numbers = _launch(value, offsets, weights, geometry)
-    with _device_of(value):
+    with device_of(value):
         _forward_kernel[(triton.cdiv(rows, block),)](output, value, offsets, weights, rows, **numbers)
     return output
 
@@ -42,16 +34,11 @@ def backward(
     sums = torch.zeros(value.shape, dtype=torch.float32 if factor is None else torch.int64, device=value.device)
     grad_offsets, grad_weights = torch.empty_like(offsets), torch.empty_like(weights)
     block, rows, numbers = _launch(value, offsets, weights, geometry)
-    with _device_of(value):
+    with device_of(value):
         _backward_kernel[(triton.cdiv(rows, block),)](
             *(sums, grad_offsets, grad_weights, grad, value, offsets, weights, factor, rows), **numbers
         )
     return sums if factor is None else fixed_point.to_float(sums, factor), grad_offsets, grad_weights
-
-
-def _device_of(value: Tensor) -> AbstractContextManager[None]:
-    """Triton launches on the current device, whatever its arguments'."""
-    return nullcontext() if value.device.index is None else torch.accelerator.device_index(value.device.index)
 
 
 def _launch(

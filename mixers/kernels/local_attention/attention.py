@@ -17,7 +17,7 @@ class LocalAttention(nn.Module):
     Has no parameters: tables come with the call. `geometry` says what blocks and windows are.
 
     Args:
-        implementation: auto, cpp or reference; `implementation_for` says what auto is.
+        implementation: auto, cpp, triton or reference; `implementation_for` says what auto is.
     """
 
     def __init__(self, block_size: int, *, halo_size: int = 0, shift: int = 0, implementation: str = "auto") -> None:
@@ -48,9 +48,11 @@ class LocalAttention(nn.Module):
             ValueError: shapes that do not fit together.
         """
         self._check(query, key, value, bias_table, row_table, column_table)
-        if implementation_for(query, self.implementation) == "cpp":
+        implementation = implementation_for(query, self.implementation, has_halo=self.geometry.halo_size > 0)
+        if implementation != "reference":
             bias = self.remembered(lambda: self._bias_by_key(bias_table), bias_table)
-            output, _ = LOCAL_ATTENTION(query, key, value, bias, row_table, column_table, *astuple(self.geometry))
+            how = (*astuple(self.geometry), implementation)
+            output, _ = LOCAL_ATTENTION(query, key, value, bias, row_table, column_table, *how)
         else:
             like = (tuple(query.shape[1:3]), query.device, query.dtype)
             logits = self.remembered(lambda: self._fixed_logits(bias_table, query), bias_table, *like)
