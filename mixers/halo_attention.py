@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.linear import Linear
-from .kernels.local_attention import LocalAttention
+from .kernels.local_attention import IMPLEMENTATIONS, LocalAttention
 from .registry import register
 
 
@@ -35,6 +35,7 @@ class HaloAttention(Mixer):
             query) or "query_free" (a learned bias per head and relative position).
         mask_padding: whether the pixels that fill the map up to whole blocks are hidden from the queries. False treats
             them as ordinary pixels with key and value 0. What lies outside the filled map is hidden in either case.
+        implementation: auto, or the code that attends: cpp, triton or reference. The numbers are the same.
     """
 
     per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32)}
@@ -49,6 +50,7 @@ class HaloAttention(Mixer):
         halo_size: int = 3,
         relative_embedding: str = "query_related",
         mask_padding: bool = True,
+        implementation: str = "auto",
     ) -> None:
         super().__init__(dim, resolution)
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", num_heads, f"must divide dim={dim}")
@@ -56,13 +58,15 @@ class HaloAttention(Mixer):
         require(halo_size >= 0, "halo_size", halo_size, "must be at least 0")
         choices = ("query_related", "query_free")
         require(relative_embedding in choices, "relative_embedding", relative_embedding, f"must be one of {choices}")
+        choices = ("auto", *IMPLEMENTATIONS)
+        require(implementation in choices, "implementation", implementation, f"must be one of {', '.join(choices)}")
         self.num_heads = num_heads
         self.block_size = block_size
         self.halo_size = halo_size
         self.mask_padding = mask_padding
         self.q = Linear(dim, dim, bias=False)
         self.kv = Linear(dim, 2 * dim, bias=False)
-        self.attention = LocalAttention(block_size, halo_size=halo_size)
+        self.attention = LocalAttention(block_size, halo_size=halo_size, implementation=implementation)
         window_size = self.attention.geometry.window_size
         self.pos_embed = (
             QueryRelatedEmbedding(window_size, dim // num_heads)

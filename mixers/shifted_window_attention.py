@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .kernels.linear import Linear
-from .kernels.local_attention import LocalAttention
+from .kernels.local_attention import IMPLEMENTATIONS, LocalAttention
 from .registry import register
 
 
@@ -33,6 +33,7 @@ class ShiftedWindowAttention(Mixer):
             its two sides the window, without shift, as the authors' classification code does.
         mask_padding: whether the pixels that fill the map up to whole windows are hidden from the queries. False treats
             them as ordinary pixels of value 0, with the biases of `qkv` as key and value.
+        implementation: auto, or the code that attends: cpp, triton or reference. The numbers are the same.
     """
 
     per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32)}
@@ -48,6 +49,7 @@ class ShiftedWindowAttention(Mixer):
         shift_size: int = 0,
         shrink_window: bool = True,
         mask_padding: bool = True,
+        implementation: str = "auto",
     ) -> None:
         super().__init__(dim, resolution)
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", num_heads, f"must divide dim={dim}")
@@ -56,12 +58,14 @@ class ShiftedWindowAttention(Mixer):
         require(0 <= shift_size < window_size, "shift_size", shift_size, rule)
         if shrink_window and min(resolution) <= window_size:
             window_size, shift_size = min(resolution), 0
+        choices = ("auto", *IMPLEMENTATIONS)
+        require(implementation in choices, "implementation", implementation, f"must be one of {', '.join(choices)}")
         self.num_heads = num_heads
         self.window_size = window_size
         self.shift_size = shift_size
         self.mask_padding = mask_padding
         self.qkv = Linear(dim, 3 * dim)
-        self.attention = LocalAttention(window_size, shift=shift_size)
+        self.attention = LocalAttention(window_size, shift=shift_size, implementation=implementation)
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = Linear(dim, dim)

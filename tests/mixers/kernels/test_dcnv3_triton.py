@@ -1,10 +1,5 @@
 """The Triton implementation without a GPU: interpreted it equals the reference, and it compiles for sm_80 and sm_90."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 triton = pytest.importorskip("triton")
@@ -12,6 +7,8 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from mixers.kernels.dcnv3 import implementations  # noqa: E402
+
+from .triton_without_gpu import assert_interpreted_tests_pass  # noqa: E402
 
 TRITON = implementations.module_of("triton")
 
@@ -25,15 +22,7 @@ TRITON = implementations.module_of("triton")
     ids=["few", "all"],
 )
 def test_interpreted_equals_reference(chosen: str):
-    tests = str(Path(__file__).with_name("interpreted_triton.py"))
-    outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, tests],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert outcome.returncode == 0, outcome.stdout
+    assert_interpreted_tests_pass("interpreted_triton.py", chosen)
 
 
 CONSTANTS = {

@@ -37,6 +37,7 @@ class Case:
         return Geometry(self.block_size, self.halo_size, self.shift)
 
     def tensors(self, dtype: torch.dtype, batch: int = 2) -> dict[str, Tensor]:
+        """Numbers that are the same in every dtype."""
         generator = torch.Generator().manual_seed(0)
         places = 2 * self.geometry.window_size - 1
         shapes = dict.fromkeys(("query", "key", "value"), (batch, *self.size, self.heads, self.width))
@@ -45,7 +46,7 @@ class Case:
         if self.tables in ("rows and columns", "all"):
             shapes["row_table"] = shapes["column_table"] = (places, self.width)
         return {
-            name: torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+            name: torch.randn(shape, generator=generator).bfloat16().to(dtype).requires_grad_()
             for name, shape in shapes.items()
         }
 
@@ -77,7 +78,7 @@ def outputs_and_gradients(
         arguments["query"] = tensors["query"].permute(0, 3, 4, 1, 2).contiguous().permute(0, 3, 4, 1, 2)
         assert arguments["query"].stride(-1) != 1
     output = case.attention(implementation)(**arguments)
-    cotangent = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cotangent = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
     gradients = torch.autograd.grad(output, tensors.values(), cotangent.to(dtype))
     return {"output": output, **dict(zip(tensors, gradients, strict=True))}
 
