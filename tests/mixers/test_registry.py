@@ -73,7 +73,14 @@ def test_the_ten_mixers_are_there() -> None:
 
 def test_options_are_the_keyword_only_arguments() -> None:
     options = mixer_options("halo")
-    assert list(options) == ["num_heads", "block_size", "halo_size", "relative_embedding", "mask_padding"]
+    assert list(options) == [
+        "num_heads",
+        "block_size",
+        "halo_size",
+        "relative_embedding",
+        "mask_padding",
+        "implementation",
+    ]
     assert options["block_size"].default == 7
     assert options["num_heads"].default is inspect.Parameter.empty
     assert options["mask_padding"].annotation is bool

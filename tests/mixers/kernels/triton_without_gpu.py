@@ -56,7 +56,7 @@ class Recorder:
             if isinstance(value, tuple):
                 return tuple(described(item, (*path, place)) for place, item in enumerate(value))
             # Triton makes constants of arguments that are 1 or None, and knows of those that 16 divides.
-            if constant or value is None or value == 1:
+            if constant or value is None or (isinstance(value, int) and value == 1):
                 fixed[path] = value
                 return "constexpr"
             if isinstance(value, Tensor) or (isinstance(value, int) and value % 16 == 0):
