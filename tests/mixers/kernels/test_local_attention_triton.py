@@ -1,5 +1,7 @@
 """Local attention in Triton without a GPU: interpreted it equals the reference, and it compiles for sm_80 and sm_90."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -76,12 +78,27 @@ def launches(case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("case", "count"), [(HALO, 4), (SHIFTED, 1), (TINY, 1), (Case(3, 4, 0, "", size=(16, 16)), 16)], ids=str
+    ("case", "count"),
+    [(HALO, 4), (SHIFTED, 1), (TINY, 1), (WIDE, 16), (Case(3, 4, 0, "", size=(16, 16)), 16)],
+    ids=str,
 )
 def test_blocks_whose_windows_overlap_are_differentiated_one_after_the_other(
     case: Case, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(launches(case, torch.bfloat16, monkeypatch)[1].launches) == count
+    backward = launches(case, torch.bfloat16, monkeypatch)[1]
+    assert len(backward.launches) == count
+    seen = []
+    for arguments, constants in backward.launches:
+        given = dict(zip(backward.kernel.arg_names, arguments, strict=False))
+        lines, line, first_row, first_column, step = given["grid"]
+        assert step >= constants["WINDOW"] or lines == line == 1
+        assert given["blocks"] == lines * line
+        for i, j in product(range(lines), range(line)):
+            seen.append((first_row + i * step, first_column + j * step, given["tile"]))
+    first = case.shift - case.block_size if case.shift else 0
+    corners = product(*(range(first, size, case.block_size) for size in case.size))
+    tiles = range(max(tile for *_, tile in seen) + 1)
+    assert sorted(seen) == sorted((*corner, tile) for corner, tile in product(corners, tiles))
 
 
 def test_float32_is_rounded_only_where_pytorch_may(monkeypatch: pytest.MonkeyPatch) -> None:
