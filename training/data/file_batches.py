@@ -5,8 +5,10 @@ takes every n-th image of a batch; together they have what one process would.
 """
 
 import itertools
+import os
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ from .transform import training_transform, validation_transform
 
 REPLACEMENTS = 8
 """So many others are tried in the place of a damaged image."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 Draw = tuple[int, int, int]
 """Epoch, index of the image, and how often the image came before in this epoch."""
@@ -124,9 +128,18 @@ class EpochSampler(Sampler[Draw]):
 
 
 def leave_signals_to_the_parent(worker: int) -> None:
-    """A cluster sends its signals to all processes; the parent needs its workers until it has put things in order."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    """A cluster sends its signals to all processes; the parent needs its workers until it has put things in order.
+
+    Only the parent's own signal ends them: it is sent, and waited for, where Python exits with the loader still there.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_parent(parent: int) -> None:
+    while signal.sigwaitinfo(SIGNALS).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class FileBatches:
