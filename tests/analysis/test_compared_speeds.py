@@ -36,6 +36,22 @@ def test_all_speeds_of_a_column_are_of_the_same_conditions(tmp_path):
     assert any("batch 8 (inference)" in note.short for note in comparison.notes)
 
 
+@pytest.mark.parametrize(
+    ("preferred", "other"),
+    [
+        ({"compiled": False, "batch_size": 1}, {"compiled": True, "batch_size": 64}),
+        ({"precision": "fp32", "batch_size": 1}, {"precision": "bf16", "batch_size": 64}),
+        ({"batch_size": 64}, {"batch_size": 8}),
+    ],
+    ids=["eager", "fp32", "the larger batch"],
+)
+def test_of_conditions_with_as_many_networks_one_is_preferred(tmp_path, preferred, other):
+    rows = [speed_row(images_per_second=100.0, **preferred), speed_row(images_per_second=200.0, **other)]
+    for mixer, of_mixer in (("halo", rows), ("sra", rows[::-1])):
+        write_cell(tmp_path, cell_record("speed", mixer, rows=of_mixer))
+    assert [row["inference_images_per_second"] for row in rows_of(tmp_path)] == [100.0, 100.0]
+
+
 def test_another_resolution_is_another_network(tmp_path):
     write_cell(tmp_path, train_record("halo", 97.0))
     write_cell(tmp_path, cell_record("speed", "halo", rows=[speed_row(resolution=224, images_per_second=9.0)]))
@@ -69,6 +85,7 @@ def test_environments_are_named_and_not_mixed(tmp_path):
         "pooling": "bbbb2222",
     }
     assert rows.loc["halo", "inference_images_per_second"] == 400.0
+    assert [environment["fingerprint"] for environment in comparison.environments] == ["aaaa1111", "bbbb2222"]
     assert any("2 environments (aaaa1111, bbbb2222)" in note.text for note in comparison.notes)
 
 

@@ -80,6 +80,13 @@ def test_how_the_training_was_done_does_not_part_seeds(tmp_path):
     assert (row["seeds"], row["variant"]) == (2, None)
 
 
+def test_trainings_that_began_with_other_weights_are_different_rows(tmp_path):
+    for weights, top1 in ((None, 80.0), ("official", 85.0)):
+        write_cell(tmp_path, train_record("halo", top1, weights=weights))
+    rows = {row["variant"]: row["top1_percent"] for row in rows_of(tmp_path)}
+    assert rows == {"weights=default": 80.0, "weights=official": 85.0}
+
+
 def test_evaluations_of_the_weights_and_of_their_average_are_different_rows(tmp_path):
     for average, top1 in ((False, 80.0), (True, 81.0)):
         record = cell_record("evaluate", "halo", results={"top1_percent": top1}, weights="runs/halo")
@@ -95,9 +102,10 @@ def test_the_same_cell_in_two_sweeps_counts_once(tmp_path):
     record = train_record("halo", 97.0)
     write_cell(tmp_path, record)
     write_cell(tmp_path, record | {"sweep": "again"})
-    write_cell(tmp_path, failed(record | {"sweep": "broken"}, "OSError: disk full"))
+    later = {"sweep": "later", "finished": "2026-11-21T00:00:00+00:00"}
+    write_cell(tmp_path, failed(record | later, "OSError: disk full"))
     (row,) = rows_of(tmp_path)
-    assert (row["seeds"], row["sweep"], row["unfinished"]) == (1, "again, broken, digits", None)
+    assert (row["seeds"], row["sweep"], row["unfinished"]) == (1, "again, digits, later", None)
 
 
 def test_cells_that_did_not_complete_are_counted_and_named(tmp_path):
