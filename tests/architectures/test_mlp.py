@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from architectures import mlp
 from architectures.mlp import MLP, chunks, plain_mlp
@@ -39,6 +40,16 @@ def test_equals_the_plain_one_with_gradients(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(gradient, plain, rtol=1e-4, atol=1e-5)
     with torch.inference_mode():
         torch.testing.assert_close(module(x), wanted)
+
+
+@pytest.mark.usefixtures("_chunk")
+def test_gradient_checkpointing() -> None:
+    """It hands each saved tensor out once."""
+    module, x = module_and_input(2, 3, 5, 6)
+    leaves = [x.requires_grad_(), *module.parameters()]
+    plain = torch.autograd.grad(module(x).square().sum(), leaves)
+    checkpointed = torch.autograd.grad(checkpoint(module, x, use_reentrant=False).square().sum(), leaves)
+    torch.testing.assert_close(checkpointed, plain)
 
 
 @pytest.mark.usefixtures("_chunk")
