@@ -6,7 +6,7 @@ Their parameters are those of the torch classes, so checkpoints do not see the d
 
 from torch import Tensor, nn
 
-from mixers.kernels.linear import linear
+from mixers.kernels.linear import ReorderedWeight
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -26,14 +26,14 @@ class ChannelsLastConv2d(nn.Conv2d):
         return channels_last(super().forward(channels_first(x)))
 
 
-class Pointwise(nn.Conv2d):
+class Pointwise(ReorderedWeight, nn.Conv2d):
     """1x1 `nn.Conv2d` without bias from `B, H, W, C` to `B, H, W, C'`: a linear layer."""
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__(in_dim, dim, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight.flatten(1))
+        return self.apply_matrix(x)
 
 
 class ChannelsLastBatchNorm2d(nn.BatchNorm2d):

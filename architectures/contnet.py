@@ -20,6 +20,7 @@ from timm.layers import DropPath, Mlp, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from mixers.contract import require
+from mixers.kernels.linear import Linear
 from mixers.kernels.remembered import Remembered
 
 from .backbone import Backbone, Blocks
@@ -46,8 +47,8 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.window_size = window_size
         self.dropout = dropout
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
         self.proj_dropout = nn.Dropout(dropout)
         self.mask = Remembered()
         self.relative_position_bias_table: nn.Parameter | None = None

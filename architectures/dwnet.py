@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mixers import build_mixer
 from mixers.contract import require
+from mixers.kernels.linear import Linear
 from mixers.kernels.residual import residual
 
 from .backbone import Backbone, Blocks
@@ -95,7 +96,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, 2)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, neighbourhood, require
 from .kernels.linear import Linear
+from .kernels.patches import PatchConv2d
 from .registry import register
 
 
@@ -42,7 +43,7 @@ class SpatialReductionAttention(Mixer):
         self.q = Linear(dim, dim)
         self.kv = Linear(dim, 2 * dim)
         if sr_ratio > 1:
-            self.sr = nn.Conv2d(dim, dim, sr_ratio, stride=sr_ratio)
+            self.sr = PatchConv2d(dim, dim, sr_ratio)
             self.norm = nn.LayerNorm(dim)
         self.proj = Linear(dim, dim)
 
@@ -62,7 +63,7 @@ class SpatialReductionAttention(Mixer):
         missing_rows, missing_columns = (max(self.sr_ratio - size, 0) for size in x.shape[1:3])
         if missing_rows or missing_columns:
             x = F.pad(x, (0, 0, 0, missing_columns, 0, missing_rows))
-        return self.norm(self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return self.norm(self.sr(x))
 
     def macs(self, resolution: tuple[int, int]) -> int:
         pixels = resolution[0] * resolution[1]
