@@ -48,8 +48,8 @@ class MixingLayer(nn.Module):
         self.norm3 = ChannelsLastBatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm1(self.pointwise1(x)))
-        x = F.relu(self.norm2(self.mixer(x)))
+        x = F.relu(self.norm1(self.pointwise1(x)), inplace=True)
+        x = F.relu(self.norm2(self.mixer(x)), inplace=True)
         return self.norm3(self.pointwise2(x))
 
 

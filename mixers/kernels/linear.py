@@ -19,8 +19,8 @@ from .remembered import Remembered
 # Fewer multiply-accumulates than this are done sooner by PyTorch's BLAS: a call of oneDNN starts with some 10
 # microseconds of overhead and reorders the weights. Measured on one and two cores, for 32 to 3072 channels.
 FEWEST_MACS = 2**24
-# Weights as large as these meet few rows then, and reading them is most of the work: oneDNN takes 0.3 to 0.7 of the time,
-# measured for 1 to 49 rows and weights from 640 x 320 to 37632 x 192, on two cores.
+# Weights as large as these meet few rows then, and reading them is most of the work: oneDNN takes 0.3 to 0.7 of its
+# time, measured for 1 to 49 rows and weights from 640 x 320 to 37632 x 192, on two cores.
 LARGE_WEIGHT, FEWEST_MACS_OF_LARGE = 2**16, 2**18
 
 # Absent where PyTorch was built without oneDNN.
