@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     sweep = Sweep(options.output / options.sweep)
     if not sweep.has_cells():
-        known = sorted(path.name for path in options.output.glob("*") if path.is_dir())
+        known = sorted(path.name for path in options.output.glob("*") if Sweep(path).has_cells())
         listing = f"there are {', '.join(known)}" if known else "there is none"
         print(f"no sweep {options.sweep!r} in {options.output}: {listing}", file=sys.stderr)
         return 2

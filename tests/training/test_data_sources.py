@@ -173,7 +173,9 @@ def test_faults_of_image_folders_are_one_sentence(image_root):
     with pytest.raises(ValueError, match=r"data.root is not set"):
         check_data(data_settings("image_folder"))
     with pytest.raises(FileNotFoundError, match="has no folder val or validation"):
-        check_data(data_settings("image_folder", root=str(image_root / "nowhere")))
+        check_data(data_settings("image_folder", root=str(image_root / "train")))
+    with pytest.raises(FileNotFoundError, match=r"data\.root=/nowhere is not there"):
+        check_data(data_settings("imagenet", root="/nowhere"))
     with pytest.raises(ValueError, match=r"data.num_classes=5, but .* has 3 classes"):
         check_data(data_settings("image_folder", root=str(image_root), num_classes=5))
     (image_root / "train" / "dog").mkdir()

@@ -53,6 +53,8 @@ def split_folder(data: DataSettings, split: Split) -> Path:
     """The first of the split's usual folder names that exists."""
     if data.root is None:
         raise ValueError("data.root is not set: name the folder that holds train/ and val/")
+    if not Path(data.root).is_dir():
+        raise FileNotFoundError(f"data.root={data.root} is not there: name the folder that holds train/ and val/")
     for name in SPLIT_FOLDERS[split]:
         if (folder := Path(data.root) / name).is_dir():
             return folder
