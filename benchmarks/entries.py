@@ -62,9 +62,10 @@ def settings_of(
     implementations: Sequence[str],
     with_targets: bool,
 ) -> Iterator[Setting]:
-    """Every setting of `entries`, entry by entry; `implementations` are the operator's."""
+    """Every setting of `entries` that can be run, entry by entry; `implementations` are the operator's."""
     for entry in entries:
-        targets = contents()["networks"].get(entry, {}) if with_targets else {}
+        about = contents()["networks"].get(entry, {})
+        targets = about if with_targets else {}
         forms = [{"compiled": tuple(compiled)}]
         if entry == OPERATOR:
             forms = [
@@ -72,4 +73,6 @@ def settings_of(
                 for implementation, (side, channels) in product(implementations, contents()["dcnv3"].items())
             ]
         for form, batch_size, mode in product(forms, batch_sizes, modes):
+            if mode == "training" and batch_size < about.get("smallest_training_batch", 1):
+                continue
             yield Setting(entry, mode, batch_size, precision, target=targets.get(mode), **form)
