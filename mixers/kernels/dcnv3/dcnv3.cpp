@@ -127,14 +127,27 @@ void store(T* to, Vector<Arithmetic<T>, size> numbers) {
   }
 }
 
+// The sums of four vectors. Once they are of four lanes, they are turned, and the lanes are added as vectors.
 template <int size, class A>
-A sum_of(const Vector<A, size>& numbers) {
-  if constexpr (size == 1) {
-    return numbers[0];
+Vector<A, 4> sums_of(const Vector<A, size> (&four)[4]) {
+  if constexpr (size < 4) {
+    Vector<A, 4> sums = {};
+    for (int n = 0; n < size; ++n) sums += Vector<A, 4>{four[0][n], four[1][n], four[2][n], four[3][n]};
+    return sums;
+  } else if constexpr (size == 4) {
+    const auto low = [](auto a, auto b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); };
+    const auto high = [](auto a, auto b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); };
+    const Vector<A, 4> first = low(four[0], four[1]) + high(four[0], four[1]);    // sums of two lanes: 0, 1, 0, 1
+    const Vector<A, 4> second = low(four[2], four[3]) + high(four[2], four[3]);  // 2, 3, 2, 3
+    return __builtin_shufflevector(first, second, 0, 1, 4, 5) + __builtin_shufflevector(first, second, 2, 3, 6, 7);
   } else {
-    Vector<A, size / 2> halves[2];
-    std::memcpy(halves, &numbers, sizeof halves);
-    return sum_of<size / 2, A>(halves[0] + halves[1]);
+    Vector<A, size / 2> sums[4];
+    for (int n = 0; n < 4; ++n) {
+      Vector<A, size / 2> halves[2];
+      std::memcpy(halves, &four[n], sizeof halves);
+      sums[n] = halves[0] + halves[1];
+    }
+    return sums_of<size / 2, A>(sums);
   }
 }
 
@@ -191,7 +204,7 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
   torch::stable::parallel_for(0, call.batch * call.groups, 1, [&](int64_t begin, int64_t end) {
     Points<T> points(call);
     std::vector<A> discarded(call.width);
-    std::vector<std::array<A, 4>> likeness(call.points);  // of each corner and the output's gradient
+    std::vector<Vector<A, 4>> likeness(call.points);  // of each corner and the output's gradient
     for (int64_t task = begin; task < end; ++task) {
       const int64_t image = task / call.groups, group = task % call.groups;
       const T* const map = value + image * call.rows * call.columns * call.channels() + group * call.width;
@@ -200,7 +213,7 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
           const int64_t place =
               ((image * call.out_rows + row) * call.out_columns + column) * call.groups + group;
           points.place(call, map, row, column, offsets + place * call.points * 2, weights + place * call.points);
-          for (int64_t k = 0; k < points.count; ++k) likeness[k] = {};
+          for (int64_t k = 0; k < points.count; ++k) likeness[k] = Vector<A, 4>{};
           // Longer than a register where need be: there are half as many sums over a vector then.
           for_blocks<16>(call.width, [&](int64_t c, auto block) {
             constexpr int size = block;
@@ -208,14 +221,16 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
             for (int64_t k = 0; k < points.count; ++k) {
               const auto& point = points.kept[k];
               const std::array<A, 4> shares = point.shares();
+              Vector<A, size> products[4];
               for (int corner = 0; corner < 4; ++corner) {
                 const T* const pixel = point.corner[corner];
                 const bool outside = pixel == points.nothing.data();
                 A* const to = (outside ? discarded.data() : grad_value + (pixel - value)) + c;
                 const A share = shares[corner];
-                likeness[k][corner] += sum_of<size, A>(from * load<size>(pixel + c));
+                products[corner] = from * load<size>(pixel + c);
                 store<size>(to, load<size>(to) + share * from);
               }
+              likeness[k] += sums_of<size, A>(products);
             }
           });
           S* const to_offsets = grad_offsets + place * call.points * 2;
@@ -224,7 +239,8 @@ void backward(const Call& call, Arithmetic<T>* grad_value, S* grad_offsets, S* g
           std::fill_n(to_weights, call.points, S(0.0f));
           for (int64_t k = 0; k < points.count; ++k) {
             const auto& point = points.kept[k];
-            const auto& [northwest, northeast, southwest, southeast] = likeness[k];
+            const A northwest = likeness[k][0], northeast = likeness[k][1];
+            const A southwest = likeness[k][2], southeast = likeness[k][3];
             const A north = northwest + (northeast - northwest) * point.near_x;
             const A south = southwest + (southeast - southwest) * point.near_x;
             const A across = (northeast - northwest) * (1 - point.near_y) + (southeast - southwest) * point.near_y;
