@@ -70,6 +70,7 @@ def test_limits_are_read_from_the_controllers_configuration():
     [
         ("lab||||", "normal||", None, None, None),
         ("lab|200||normal|", "normal||", None, None, 200),
+        ("lab|200|||", "normal|7|\nshort|40|", None, None, 7),
         ("lab|200||normal|\nother|50||normal|", "normal||", None, None, 50),
         ("lab|200||normal|\nother|50||normal|", "normal||", "lab", None, 200),
         ("lab|200|80|normal|", "normal||", "lab", None, 80),

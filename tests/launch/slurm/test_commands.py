@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from launch.slurm.commands import SlurmError, call, parse_accounting, parse_queue, queue, slurm_time
+from launch.slurm.commands import (
+    SlurmError,
+    call,
+    clean_environment,
+    parse_accounting,
+    parse_queue,
+    queue,
+    slurm_time,
+)
 
 
 def test_the_queue():
@@ -17,6 +25,17 @@ def test_the_queue():
     assert jobs[17, 0].node == "n0"
     assert jobs[17, 3].reason == "BeginTime"
     assert jobs[18, 0].node == "n[1-2]"
+
+
+def test_within_a_job_its_own_variables_are_not_handed_on(monkeypatch):
+    given = {"SLURM_MEM_PER_NODE": "1", "SBATCH_PARTITION": "gpu", "SLURM_CONF": "/etc/slurm.conf"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert set(clean_environment()) & {*given, "CUDA_VISIBLE_DEVICES"} == {"SLURM_CONF", "CUDA_VISIBLE_DEVICES"}
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert set(clean_environment()) & {*given, "CUDA_VISIBLE_DEVICES"} == {"SLURM_CONF"}
 
 
 def test_the_accounts():

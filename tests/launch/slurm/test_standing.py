@@ -165,11 +165,16 @@ def test_the_table_for_programs(slurm, sweep, cells, capsys):
 
 
 def test_cells_are_cancelled_by_job(slurm, sweep, cells, capsys):
+    waiting = sweep.launch_folder / "backlog" / "rest.json"
+    waiting.parent.mkdir(exist_ok=True)
+    waiting.write_text("{}")
     assert look_after(["--output", str(sweep.folder.parent), "cancel", "trial", cells[2].id]) == 0
     assert slurm.calls("scancel") == ["1_1"]
     assert "2 cells cancelled" in capsys.readouterr().out
+    assert waiting.exists()  # of other cells
     look_after(["--output", str(sweep.folder.parent), "cancel", "trial"])
     assert slurm.calls("scancel")[1:] == ["1_0 1_1 1_2"]
+    assert not waiting.exists()
 
 
 def test_resume_takes_other_settings_of_the_platform_and_nothing_else(slurm, sweep, cells, capsys):
