@@ -43,7 +43,8 @@ def test_times_of_all_kinds_are_the_steps_time() -> None:
 
 
 def test_a_table_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
-    anatomy.main(["unified_convnext_tiny", "--mode", "inference", "--batch", "1", "--repeats", "1"])
+    threads = ["--threads", str(torch.get_num_threads())]
+    anatomy.main(["unified_convnext_tiny", "--mode", "inference", "--batch", "1", "--repeats", "1", *threads])
     assert "unified_convnext_tiny inference batch 1" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         anatomy.main(["resnet7"])
