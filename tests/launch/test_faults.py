@@ -346,10 +346,10 @@ def test_a_clock_that_goes_backwards(tmp_path, straight, monkeypatch):
 
 
 def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, straight, monkeypatch):
-    with monkeypatch.context() as until_interrupted, pytest.raises(KeyboardInterrupt):
-        interrupted = interrupt_after(2, training.run.Run.finish_epoch)
-        until_interrupted.setattr(training.run.Run, "finish_epoch", interrupted)
-        execute(make_training_cell(tmp_path / "damaged", plain=True), show_progress=False)
+    with monkeypatch.context() as once:
+        once.setattr(training.run.Run, "finish_epoch", interrupt_after(2, training.run.Run.finish_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            execute(make_training_cell(tmp_path / "damaged", plain=True), show_progress=False)
     checkpoints = directory_of(tmp_path / "damaged") / "checkpoints"
     newest = max(checkpoints.glob("trainer_step_*"))
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
