@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..compiler import load_for_cpu
 from .geometry import Geometry
+from .layout import sums_of_parts, with_contiguous_channels
 
 SOURCE = Path(__file__).with_name("local_attention.cpp")
 
@@ -23,7 +24,7 @@ def forward(
     """`added`: bias heads, w*w, b*b; row table; column table. Returns output and, for the gradient, each query's
     logarithm of its sum of exponentials, B, H, W, heads."""
     load_for_cpu(SOURCE)
-    query, key, value = (_with_contiguous_channels(tensor) for tensor in (query, key, value))
+    query, key, value = (with_contiguous_channels(tensor) for tensor in (query, key, value))
     precise = arithmetic(query.dtype)
     output = query.new_empty(query.shape)
     log_sums = query.new_empty(query.shape[:-1], dtype=precise)
@@ -43,7 +44,7 @@ def backward(
 ) -> list[Tensor | None]:
     """Gradients of query, key, value and the three of `added`, None for those that are None."""
     load_for_cpu(SOURCE)
-    grad, query, key, value = (_with_contiguous_channels(tensor) for tensor in (grad, query, key, value))
+    grad, query, key, value = (with_contiguous_channels(tensor) for tensor in (grad, query, key, value))
     precise = arithmetic(query.dtype)
     batch, heads = query.shape[0], query.shape[3]
     added = [None if tensor is None else tensor.to(precise).contiguous() for tensor in added]
@@ -58,12 +59,4 @@ def backward(
     torch.ops.stmbench_cpp.local_attention_backward(
         *grads, *parts, grad, log_sums, query, key, value, *added, *astuple(geometry)
     )
-    sums = [
-        None if part is None else part.sum(tuple(range(part.dim() - tensor.dim())))
-        for part, tensor in zip(parts, added, strict=True)
-    ]
-    return [*grads, *sums]
-
-
-def _with_contiguous_channels(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+    return [*grads, *sums_of_parts(parts, added)]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..triton_launch import device_of, prepare
 from .geometry import Geometry
+from .layout import sums_of_parts, with_contiguous_channels
 from .triton_programs import backward_program, forward_program
 
 __all__ = ["backward", "forward", "prepare"]
@@ -43,7 +44,7 @@ def forward(
     if query.numel() == 0:
         return output, log_sums
     batch, rows, columns, heads, width = query.shape
-    query, key, value = (_with_contiguous_channels(tensor) for tensor in (query, key, value))
+    query, key, value = (with_contiguous_channels(tensor) for tensor in (query, key, value))
     constants = _constants(query, geometry, _ELEMENTS)
     tiles = _tiles(query, geometry, constants["QUERIES"])
     grid = _grid(query, geometry)
@@ -71,7 +72,7 @@ def backward(
     if query.numel() == 0:
         return [None if tensor is None else torch.zeros_like(tensor) for tensor in (query, key, value, *added)]
     batch, rows, columns, heads, width = query.shape
-    query, key, value = (_with_contiguous_channels(tensor) for tensor in (query, key, value))
+    query, key, value = (with_contiguous_channels(tensor) for tensor in (query, key, value))
     grad, output = grad.contiguous(), output.contiguous()
     constants = _constants(query, geometry, _ELEMENTS_IN_BACKWARD)
     # Windows of blocks that are so many blocks apart do not overlap.
@@ -98,11 +99,7 @@ def backward(
                 *(rows, columns, heads, grid, batch * grid[0] * grid[1], tile, width**-0.5),
                 **constants,
             )
-    totals = [
-        None if part is None else part.sum(tuple(range(part.dim() - tensor.dim())))
-        for part, tensor in zip(sums, added, strict=True)
-    ]
-    return [grad_query, grad_key, grad_value, *totals]
+    return [grad_query, grad_key, grad_value, *sums_of_parts(sums, added)]
 
 
 def _constants(query: Tensor, geometry: Geometry, elements: int) -> dict[str, Any]:
@@ -178,7 +175,3 @@ def _prepared(added: tuple[Tensor | None, ...], query: Tensor) -> list[Tensor | 
     bias, *tables = added
     tables = [None if table is None else table.to(query.dtype).contiguous() for table in tables]
     return [None if bias is None else bias.contiguous(), *tables]
-
-
-def _with_contiguous_channels(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

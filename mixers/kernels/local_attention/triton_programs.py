@@ -22,6 +22,17 @@ from .triton_window import (
 
 
 @triton.jit
+def add_logits(scores, bias, bias_place, pairs, row_logits, at_row, column_logits, at_column, PRECISION: tl.constexpr):
+    """Adds to queries x keys what there is of a bias and of relative logits."""
+    if bias is not None:
+        scores += tl.load(bias + bias_place, mask=pairs, other=0.0).to(tl.float32)
+    if row_logits is not None:
+        scores = tl.dot(row_logits, at_row, scores, input_precision=PRECISION)
+        scores = tl.dot(column_logits, at_column, scores, input_precision=PRECISION)
+    return scores
+
+
+@triton.jit
 def forward_program(
     output,
     log_sums,
@@ -65,6 +76,7 @@ def forward_program(
     start = number // heads % tiles * QUERIES
     row, column, exists = pixels(start, first_row, first_column, block_rows, block_columns, QUERIES)
     q = load(query, query_strides, image, head, row, column, exists, WIDTH, CHANNELS)
+    row_logits, column_logits = None, None
     if row_table is not None:
         entries = load_table(row_table, WINDOW, WIDTH, ENTRIES, CHANNELS)
         row_logits = relative_logits(q, entries, row - top, WINDOW, ENTRIES, PLACES, PRECISION)
@@ -81,15 +93,11 @@ def forward_program(
         k = load(key, key_strides, image, head, key_row, key_column, key_exists, WIDTH, CHANNELS)
         v = load(value, value_strides, image, head, key_row, key_column, key_exists, WIDTH, CHANNELS)
         pairs = exists[:, None] & key_exists[None, :]
+        bias_place = bias_places(head, row, column, key_row, key_column, top, left, BLOCK, HALO)
+        at_row = ones_at(key_row - top + HALO, PLACES)
+        at_column = ones_at(key_column - left + HALO, PLACES)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-        if bias is not None:
-            bias_place = bias_places(head, row, column, key_row, key_column, top, left, BLOCK, HALO)
-            scores += tl.load(bias + bias_place, mask=pairs, other=0.0).to(tl.float32)
-        if row_table is not None:
-            at_row = ones_at(key_row - top + HALO, PLACES)
-            at_column = ones_at(key_column - left + HALO, PLACES)
-            scores = tl.dot(row_logits, at_row, scores, input_precision=PRECISION)
-            scores = tl.dot(column_logits, at_column, scores, input_precision=PRECISION)
+        scores = add_logits(scores, bias, bias_place, pairs, row_logits, at_row, column_logits, at_column, PRECISION)
         scores = tl.where(key_exists[None, :], scores, float("-inf"))
         above = tl.maximum(largest, tl.max(scores, 1))
         shrink = tl.exp(largest - above)
@@ -191,6 +199,7 @@ def backward_program(
         log_sum = tl.load(
             log_sums + places(log_sums_strides, image, head, row, column), mask=exists, other=float("inf")
         )
+        row_logits, column_logits = None, None
         if row_table is not None:
             row_logits = relative_logits(q, row_entries, row - top, WINDOW, ENTRIES, PLACES, PRECISION)
             column_logits = relative_logits(q, column_entries, column - left, WINDOW, ENTRIES, PLACES, PRECISION)
@@ -205,15 +214,13 @@ def backward_program(
             k = load(key, key_strides, image, head, key_row, key_column, key_exists, WIDTH, CHANNELS)
             v = load(value, value_strides, image, head, key_row, key_column, key_exists, WIDTH, CHANNELS)
             pairs = exists[:, None] & key_exists[None, :]
+            bias_place = bias_places(head, row, column, key_row, key_column, top, left, BLOCK, HALO)
+            at_row = ones_at(key_row - top + HALO, PLACES)
+            at_column = ones_at(key_column - left + HALO, PLACES)
             scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
-            if bias is not None:
-                bias_place = bias_places(head, row, column, key_row, key_column, top, left, BLOCK, HALO)
-                scores += tl.load(bias + bias_place, mask=pairs, other=0.0).to(tl.float32)
-            if row_table is not None:
-                at_row = ones_at(key_row - top + HALO, PLACES)
-                at_column = ones_at(key_column - left + HALO, PLACES)
-                scores = tl.dot(row_logits, at_row, scores, input_precision=PRECISION)
-                scores = tl.dot(column_logits, at_column, scores, input_precision=PRECISION)
+            scores = add_logits(
+                scores, bias, bias_place, pairs, row_logits, at_row, column_logits, at_column, PRECISION
+            )
             scores = tl.where(key_exists[None, :], scores, float("-inf"))
             shares = tl.exp(scores - log_sum[:, None])
             of_scores = shares * (tl.dot(g, tl.trans(v), input_precision=PRECISION) - mean[:, None])
