@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -34,6 +34,17 @@ _CPP_OPTIONS = (
 
 class MissingImplementationError(RuntimeError):
     """A machine lacks what an implementation needs; the message is one sentence that says what, and what to do."""
+
+
+def obstacle_to(prepare: Callable[[], None]) -> str | None:
+    """Why an implementation, which `prepare` imports and makes ready, cannot run on this machine; None if it can."""
+    try:
+        prepare()
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is not installed"
+    except MissingImplementationError as error:
+        return str(error)
+    return None
 
 
 def compiled_for_cpu(source: Path) -> Path:
@@ -61,12 +72,10 @@ def load_for_cpu(source: Path) -> None:
 @functools.cache
 def obstacle_on_cpu(source: Path) -> str | None:
     """Why a C++ file's operators cannot run on this machine, which the log says once; None, and loaded, if they can."""
-    try:
-        load_for_cpu(source)
-    except MissingImplementationError as error:
-        logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), error)
-        return str(error)
-    return None
+    obstacle = obstacle_to(functools.partial(load_for_cpu, source))
+    if obstacle is not None:
+        logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), obstacle)
+    return obstacle
 
 
 @constant_in_graphs

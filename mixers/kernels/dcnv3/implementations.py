@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import triton_launch
-from ..compiler import MissingImplementationError
+from ..compiler import MissingImplementationError, obstacle_to
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +87,7 @@ def _demand(name: str, value: Tensor) -> None:
 @functools.cache
 def _obstacle(name: str) -> str | None:
     """Why an implementation cannot run on this machine; None if it can."""
-    if name == "reference":
-        return None
-    try:
-        module_of(name).prepare()
-    except ModuleNotFoundError as error:
-        return f"the package {error.name} is not installed"
-    except MissingImplementationError as error:
-        return str(error)
-    return None
+    return None if name == "reference" else obstacle_to(lambda: module_of(name).prepare())
 
 
 @functools.cache

@@ -8,13 +8,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from ..compiler import runs_on_cpu
-from ..eager import computed_now_on_cpu
+from ..elementwise import PARTS, rows, takes
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
-FEWEST = 2**14
-"""Fewer numbers than this are done sooner by PyTorch's, whose call costs less."""
-PARTS = 32
-"""Groups of rows that are summed apart: the sums do not depend on the number of threads, of which so many are busy."""
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -22,8 +18,7 @@ def gelu(x: Tensor) -> Tensor:
 
     On the CPU, in float32, gelu.cpp computes large maps, where it can be compiled.
     """
-    # A graph must not depend on sizes, so it comes first that one is made.
-    if not computed_now_on_cpu(x) or x.dtype != torch.float32 or x.numel() < FEWEST or not runs_on_cpu(SOURCE):
+    if not takes(SOURCE, x):
         return F.gelu(x)
     return _GELU.apply(x) if torch.is_grad_enabled() else _forward(x)
 
@@ -55,9 +50,7 @@ class _GELU(torch.autograd.Function):
             return torch.ops.aten.gelu_backward(grad, x)
         grad, x = grad.contiguous(), x.contiguous()
         grad_x = torch.empty_like(x)
-        rows = (tensor.view(-1, tensor.shape[-1]) for tensor in (grad_x, grad, x))
-        grad_x_rows, grad_rows, x_rows = rows
-        torch.ops.stmbench_cpp.gelu_backward(grad_x_rows, None, None, grad_rows, x_rows)
+        torch.ops.stmbench_cpp.gelu_backward(rows(grad_x), None, None, rows(grad), rows(x))
         return grad_x
 
 

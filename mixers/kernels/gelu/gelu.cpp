@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "parts.h"
 #include "vectors.h"
 
 namespace {
@@ -67,22 +68,16 @@ void backward(Tensor grad_x, Optional output, Optional bias_parts, const Tensor&
   float* const sums = bias_parts ? changed(*bias_parts) : nullptr;
   const float* const from = static_cast<const float*>(x.const_data_ptr());
   const float* const of_output = static_cast<const float*>(grad.const_data_ptr());
-  torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      float* const sum = sums ? sums + part * channels : nullptr;
-      if (sum) std::fill_n(sum, channels, 0.f);
-      for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
-        const int64_t start = row * channels;
-        for_vectors<float>(channels, [&](int64_t n, int count) {
-          const V value = read<float>(from + start + n, count), share = probability(value);
-          const V density = density_at_0 * exp_of<float>(value * value * -0.5f);
-          const V product = read<float>(of_output + start + n, count) * (share + value * density);
-          write<float>(of_x + start + n, product, count);
-          if (to) write<float>(to + start + n, value * share, count);
-          if (sum) write<float>(sum + n, read<float>(sum + n, count) + product, count);
-        });
-      }
-    }
+  for_rows_in_parts(rows, parts, channels, sums, [&](int64_t row, float* sum) {
+    const int64_t start = row * channels;
+    for_vectors<float>(channels, [&](int64_t n, int count) {
+      const V value = read<float>(from + start + n, count), share = probability(value);
+      const V density = density_at_0 * exp_of<float>(value * value * -0.5f);
+      const V product = read<float>(of_output + start + n, count) * (share + value * density);
+      write<float>(of_x + start + n, product, count);
+      if (to) write<float>(to + start + n, value * share, count);
+      if (sum) write<float>(sum + n, read<float>(sum + n, count) + product, count);
+    });
   });
 }
 

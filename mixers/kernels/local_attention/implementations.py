@@ -8,7 +8,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..compiler import MissingImplementationError, obstacle_on_cpu
+from ..compiler import MissingImplementationError, obstacle_on_cpu, obstacle_to
 from ..eager import constant_in_graphs, takes_own_operators
 from ..triton_launch import DEVICES
 from . import cpp_kernels
@@ -88,13 +88,7 @@ def _obstacle(name: str) -> str | None:
 
 @functools.cache
 def _obstacle_to_triton() -> str | None:
-    try:
-        module_of("triton").prepare()
-    except ModuleNotFoundError as error:
-        obstacle = f"the package {error.name} is not installed"
-    except MissingImplementationError as error:
-        obstacle = str(error)
-    else:
-        return None
-    logger.warning("local attention on a GPU goes without its triton implementation: %s", obstacle)
+    obstacle = obstacle_to(lambda: module_of("triton").prepare())
+    if obstacle is not None:
+        logger.warning("local attention on a GPU goes without its triton implementation: %s", obstacle)
     return obstacle

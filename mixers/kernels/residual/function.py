@@ -6,14 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from ..compiler import runs_on_cpu
-from ..eager import computed_now_on_cpu
+from ..elementwise import PARTS, rows, takes
 
 SOURCE = Path(__file__).with_name("residual.cpp")
-FEWEST = 2**14
-"""Fewer numbers than this are done sooner by PyTorch's operations, whose calls cost less."""
-PARTS = 32
-"""Groups of rows that are summed apart: the sums do not depend on the number of threads, of which so many are busy."""
 
 
 def residual(x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
@@ -32,21 +27,15 @@ def residual(x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tenso
     if torch.is_grad_enabled():
         return _Residual.apply(x, branch, scale, keep)
     output = torch.empty_like(x, memory_format=torch.contiguous_format)
-    write_residual(_rows(output), _rows(x), _rows(branch), scale, keep)
+    write_residual(rows(output), rows(x), rows(branch), scale, keep)
     return output
 
 
 def takes_residual(x: Tensor, *others: Tensor | None) -> bool:
     """Whether residual.cpp computes a connection of these tensors; the second is the branch."""
-    present = [tensor for tensor in (x, *others) if tensor is not None]
-    # A graph must not depend on sizes, so it comes first that one is made.
-    return (
-        computed_now_on_cpu(*present)
-        and all(tensor.dtype == torch.float32 for tensor in present)
-        and x.shape == present[1].shape
-        and x.numel() >= FEWEST
-        and runs_on_cpu(SOURCE)
-    )
+    branch, *factors = others
+    present = [x, branch, *(factor for factor in factors if factor is not None)]
+    return takes(SOURCE, *present) and x.shape == branch.shape
 
 
 def write_residual(
@@ -56,16 +45,12 @@ def write_residual(
     torch.ops.stmbench_cpp.residual(output, x, branch, scale, keep)
 
 
-def _rows(x: Tensor) -> Tensor:
-    return x.reshape(-1, x.shape[-1])
-
-
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, branch: Tensor, scale: Tensor | None, keep: Tensor | None) -> Tensor:
         ctx.save_for_backward(branch, scale, keep)
         output = torch.empty_like(x, memory_format=torch.contiguous_format)
-        write_residual(_rows(output), _rows(x), _rows(branch), scale, keep)
+        write_residual(rows(output), rows(x), rows(branch), scale, keep)
         return output
 
     @staticmethod
@@ -79,5 +64,5 @@ class _Residual(torch.autograd.Function):
             return grad, grad, None, None
         grad_branch = torch.empty_like(branch, memory_format=torch.contiguous_format)
         parts = grad.new_empty(PARTS, grad.shape[-1]) if scale is not None and ctx.needs_input_grad[2] else None
-        torch.ops.stmbench_cpp.residual_backward(_rows(grad_branch), parts, _rows(grad), _rows(branch), scale, keep)
+        torch.ops.stmbench_cpp.residual_backward(rows(grad_branch), parts, rows(grad), rows(branch), scale, keep)
         return grad, grad_branch, None if parts is None else parts.sum(0), None

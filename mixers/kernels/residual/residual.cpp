@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "parts.h"
 #include "vectors.h"
 
 namespace {
@@ -64,21 +65,15 @@ void backward(Tensor grad_branch, Optional scale_parts, const Tensor& grad, cons
   const Factors of_images{nullptr, factors.keep, factors.pixels};
   float *const to = changed_numbers(grad_branch), *const sums = scale_parts ? changed_numbers(*scale_parts) : nullptr;
   const float *const from = numbers(grad), *const added = numbers(branch);
-  torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      float* const sum = sums ? sums + part * channels : nullptr;
-      if (sum) std::fill_n(sum, channels, 0.f);
-      for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
-        const int64_t start = row * channels;
-        for_vectors<float>(channels, [&](int64_t n, int count) {
-          const V grads = read<float>(from + start + n, count);
-          write<float>(to + start + n, factors.at(row, n, count) * grads, count);
-          if (!sum) return;
-          const V products = of_images.at(row, n, count) * grads * read<float>(added + start + n, count);
-          write<float>(sum + n, read<float>(sum + n, count) + products, count);
-        });
-      }
-    }
+  for_rows_in_parts(rows, parts, channels, sums, [&](int64_t row, float* sum) {
+    const int64_t start = row * channels;
+    for_vectors<float>(channels, [&](int64_t n, int count) {
+      const V grads = read<float>(from + start + n, count);
+      write<float>(to + start + n, factors.at(row, n, count) * grads, count);
+      if (!sum) return;
+      const V products = of_images.at(row, n, count) * grads * read<float>(added + start + n, count);
+      write<float>(sum + n, read<float>(sum + n, count) + products, count);
+    });
   });
 }
 
