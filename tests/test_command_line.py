@@ -126,6 +126,21 @@ def test_a_mistake_in_any_cell_is_found_before_the_first_one_starts(tmp_path):
     assert "Traceback" not in single.stderr
 
 
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("recipe.no_decay=['*pe.*']", "recipe.no_decay: '*pe.*' matches no whole name of a parameter"),
+        ("recipe.random_augment=rand-zzz", "recipe.random_augment='rand-zzz'"),
+    ],
+)
+def test_a_recipe_that_would_not_do_what_it_says_is_refused(mistake, said, tmp_path):
+    done = command("network=contnet_tiny", "recipe=contnet_strong", "data=digits", "task=train", mistake, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_table_without_records_says_so(tmp_path):
     done = command("task=table", cwd=tmp_path)
     assert done.returncode != 0

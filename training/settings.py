@@ -65,9 +65,12 @@ class RecipeSettings:
     """What the optimiser takes beyond learning rate and weight decay, e.g. `betas`, `eps`, `momentum`."""
     weight_decay: float
     no_decay: list[str]
-    """Parameter-name patterns without weight decay, besides all 1-D parameters and biases."""
+    """Parameters without weight decay, besides all 1-D parameters, biases, and those that the network itself exempts
+    (`no_weight_decay()`): patterns for whole names, `*` for any characters. Each must match a parameter of the network,
+    so a recipe for several networks leaves to these what only some of them have.
+    """
     decay: list[str]
-    """Parameter-name patterns that decay even though they are 1-D, e.g. layer scales."""
+    """Likewise, parameters that decay even though they are 1-D or exempt, e.g. layer scales."""
     layer_decay: float | None
     """Factor on the learning rate from each layer to the one below it, layers as timm's `group_matcher`; None: 1."""
     clip_gradient_norm: float | None
@@ -90,7 +93,7 @@ class RecipeSettings:
     color_jitter: float
     """Brightness, contrast and saturation change by up to this share; inactive under `random_augment`."""
     random_augment: str | None
-    """timm's notation, e.g. `rand-m9-mstd0.5-inc1`."""
+    """timm's notation, e.g. `rand-m9-mstd0.5-inc1`; see `training.data.random_augment.MEANINGS`."""
     random_erasing: float
     """Probability that a rectangle of a training image is replaced by noise, a value per pixel."""
     augmentation_repeats: int
