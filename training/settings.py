@@ -57,7 +57,11 @@ class RecipeSettings:
     batch_size: int
     """Images per optimiser step, over all parts of an accumulated step."""
     accumulation: int
-    """In how many parts, one after the other, a step's batch goes through the network."""
+    """In how many parts, one after the other, a step's batch goes through the network.
+
+    The gradient is the whole batch's; but batch norms see one part at a time, so that networks that have any learn
+    something else with it. `TrainSettings.gradient_checkpointing` saves memory without that.
+    """
 
     optimizer: str
     """A name that `timm.optim.list_optimizers()` knows."""
@@ -121,7 +125,8 @@ class TrainSettings:
 
     Attributes:
         compile: run the network through torch.compile.
-        gradient_checkpointing: keep only the input of each block for backward, for less memory and more time.
+        gradient_checkpointing: keep only the input of each block for backward, for less memory and more time. What is
+            learned stays the same, except in timm's ResNets, whose batch norms then count every batch twice.
         checkpoint_epochs: a checkpoint after each so many epochs (and after the last).
         checkpoint_minutes: a checkpoint in the middle of an epoch when the last one is older; None: none there.
         kept_checkpoints: how many of the newest are kept, in case the last one is damaged.
