@@ -158,17 +158,21 @@ class TrainSettings:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
 
 
+VALIDATION_BATCH_SIZE = 64
+"""Images per forward pass, in the validation of each epoch and in task `evaluate` unless it is given another."""
+
+
 @dataclass
 class EvaluateSettings:
     """Task `evaluate`.
 
     Attributes:
-        batch_size: images per forward pass; it does not change the result.
+        batch_size: images per forward pass; another one changes the last digits of the loss.
         average: of a run's directory, the moving average of the weights instead of the weights.
     """
 
     name: str = "evaluate"
-    batch_size: int = 64
+    batch_size: int = VALIDATION_BATCH_SIZE
     average: bool = False
 
 
