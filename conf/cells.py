@@ -127,8 +127,12 @@ def _check_values(config: Mapping[str, Any]) -> None:
 
 def _check_that_it_builds(config: Mapping[str, Any]) -> None:
     """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
-    from architectures import check_network
-    from launch.network import network_spec
+    import torch
+
+    from architectures import build_network
+    from launch.network import LEARNING, network_spec
+    from training.optimizer import parameter_groups
+    from training.settings import RecipeSettings
 
     if config["task"]["name"] == "speed":
         from launch.candidates import check_candidates
@@ -136,10 +140,15 @@ def _check_that_it_builds(config: Mapping[str, Any]) -> None:
         check_candidates(config)
         return
     spec = network_spec(config)
+    recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
+    groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr(spec) not in _NETWORKS_THAT_BUILD:
-        check_network(spec)
-        _NETWORKS_THAT_BUILD.add(repr(spec))
+    if repr((spec, groups)) not in _NETWORKS_THAT_BUILD:
+        with torch.device("meta"):
+            network = build_network(spec)
+        if recipe:
+            parameter_groups(network, recipe)
+        _NETWORKS_THAT_BUILD.add(repr((spec, groups)))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from architectures import NetworkSpec, build_network
+from training.checkpoint import save_weights
 
 ROOT = Path(__file__).parent.parent
 # Small enough for a test: few steps of a small network on digits.
@@ -124,6 +128,44 @@ def test_a_mistake_in_any_cell_is_found_before_the_first_one_starts(tmp_path):
     assert single.returncode == 2
     assert "num_heads" in single.stderr
     assert "Traceback" not in single.stderr
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("recipe.no_decay=['*pe.*']", "recipe.no_decay: '*pe.*' matches no whole name of a parameter"),
+        ("recipe.random_augment=rand-zzz", "recipe.random_augment='rand-zzz'"),
+    ],
+)
+def test_a_recipe_that_would_not_do_what_it_says_is_refused(mistake, said, tmp_path):
+    done = command("network=contnet_tiny", "recipe=contnet_strong", "data=digits", "task=train", mistake, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_nobody_trained_are_named_and_not_trained_on(tmp_path):
+    network = build_network(NetworkSpec(mixer="depthwise_conv", scale="micro", num_classes=10))
+    network.head.bias.data[3] = torch.nan
+    save_weights(network, tmp_path / "nan.safetensors")
+    torch.save({0: torch.ones(1)}, tmp_path / "numbers.pth")
+    torch.save({"model": Path}, tmp_path / "code.pth")
+    said = {
+        "nan.safetensors": "head.bias holds NaN or infinite values (1 of 10)",
+        "numbers.pth": "an entry is called 0, which is a int and no name",
+        "code.pth": "it holds objects beside tensors and plain values (pathlib.Path)",
+    }
+    cells = ["mixer=depthwise_conv", "scale=micro", "task=train", f"weights={','.join(said)}", *QUICK]
+    done = command("-m", *cells, cwd=tmp_path)
+    assert done.returncode == 1
+    reasons = {record["config"]["weights"]: record["reason"] for record in records(tmp_path)}
+    for file, words in said.items():
+        assert file in reasons[file]
+        assert words in reasons[file]
+    assert "learning_rate" not in reasons["nan.safetensors"]
+    assert "weights_only" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_table_without_records_says_so(tmp_path):

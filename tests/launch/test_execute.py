@@ -100,6 +100,9 @@ def test_out_of_memory_is_an_outcome_of_its_own(tmp_path, perform, error):
     cell = make_cell(tmp_path)
     assert execute(cell).status == "out_of_memory"
     assert read(cell)["status"] == "out_of_memory"
+    # First what changes nothing else, then what changes the network.
+    reason = read(cell)["reason"]
+    assert 0 < reason.index("task.gradient_checkpointing=true") < reason.index("recipe.accumulation, which changes")
 
 
 def test_cells_that_compute_the_same_run_once(tmp_path, perform):

@@ -279,7 +279,7 @@ def test_out_of_memory_is_recorded(tmp_path, straight, start):
     assert finish(process) == 1
     record = read_record(tmp_path / "hungry")
     assert record["status"] == "out_of_memory"
-    assert "a larger recipe.accumulation needs less memory at a time" in record["reason"]
+    assert "training needs less with task.gradient_checkpointing=true" in record["reason"]
     assert finished_epochs(tmp_path / "hungry") == 1
     assert complete(tmp_path / "hungry", plain=True) == straight(plain=True)
 
