@@ -48,6 +48,11 @@ class Outcome:
     def status(self) -> str:
         return self.record["status"]
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the cell was left alone because another process works on it; that is no failure."""
+        return self.status == "running"
+
 
 def finished_record(cell: Cell) -> Mapping[str, Any] | None:
     """The record of a cell that needs no further run, or None."""
