@@ -1,0 +1,41 @@
+"""Reads what a network answered to each image: `outcomes.npy` in a cell's folder, as training/outcomes.py writes it."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+Outcomes: TypeAlias = np.ndarray
+"""A structured array, one element an image: `image` (uint64), `label`, `answer` (int16), `log_probability` (float16),
+`top1`, `top5` (bool)."""
+
+DTYPE = np.dtype(
+    [
+        ("image", "<u8"),
+        ("label", "<i2"),
+        ("answer", "<i2"),
+        ("log_probability", "<f2"),
+        ("top1", "?"),
+        ("top5", "?"),
+    ]
+)
+
+
+class OutcomesError(ValueError):
+    """A file is no whole file of outcomes."""
+
+
+def read_outcomes(path: Path | str) -> Outcomes:
+    """The outcomes at `path`, in the order of the data set.
+
+    Raises:
+        FileNotFoundError: there are none.
+        OutcomesError: the file is damaged, or of another format.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise OutcomesError(f"{path} is no whole file of outcomes: {error}") from error
+    if found.dtype != DTYPE:
+        raise OutcomesError(f"{path} has {found.dtype}, not {DTYPE}")
+    return found
