@@ -1,4 +1,7 @@
-"""Reads what a network answered to each image: `outcomes.npy` in a cell's folder, as training/outcomes.py writes it."""
+"""Reads what a network answered to each image: `outcomes.npy` in a cell's folder.
+
+training/outcomes.py writes it, and says what the fields are; neither of training and analysis imports the other.
+"""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -6,14 +9,13 @@ from typing import TypeAlias
 import numpy as np
 
 Outcomes: TypeAlias = np.ndarray
-"""A structured array, one element an image: `image` (uint64), `label`, `answer` (int16), `log_probability` (float16),
-`top1`, `top5` (bool)."""
+"""A structured array of DTYPE, one element an image."""
 
 DTYPE = np.dtype(
     [
         ("image", "<u8"),
-        ("label", "<i2"),
-        ("answer", "<i2"),
+        ("label", "<u2"),
+        ("answer", "<u2"),
         ("log_probability", "<f2"),
         ("top1", "?"),
         ("top5", "?"),
