@@ -37,8 +37,8 @@ def run_overview(config: DictConfig) -> None:
     destination = Path(config.task.destination) if config.task.destination else None
     if config.task.name == "ledger":
         sys.exit(ledger(destination, config.task.whole))
-    environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints")}
-    sys.exit(table(Path(config.output), config.sweep, destination, **environments))
+    wanted = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "margin")}
+    sys.exit(table(Path(config.output), config.sweep, destination, **wanted))
 
 
 def main() -> None:

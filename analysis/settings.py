@@ -138,12 +138,14 @@ class TableSettings:
         destination: folder of the tables and the page; None is `tables` beside the records.
         fingerprint: of the only environment whose speeds are wanted; None is all.
         mixed_fingerprints: whether speeds of several environments may be ranked with each other.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
     """
 
     name: str = "table"
     destination: str | None = None
     fingerprint: str | None = None
     mixed_fingerprints: bool = False
+    margin: float = 0.5
 
 
 @dataclass

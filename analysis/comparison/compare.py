@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from ..records import read_metrics, read_records
+from ..settings import TableSettings
+from .accuracy import COSTS, TRIED, accuracy_columns
 from .beside_published import PublishedNumbers
 from .candidates import one_record_a_network
-from .identity import CONTROLS, Identity, is_published_variant, key_of, network_identity, training_identity, variants
+from .identity import CONTROLS, is_published_variant, key_of, network_identity, training_identity, variants
 from .notes import Note, notes
 from .reference_speed import (
     MODES,
@@ -22,7 +24,6 @@ from .reference_speed import (
     reference_speed,
     refuse_mixed_environments,
 )
-from .seeds import SeedScores, standings
 
 SCALES = ("micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
@@ -44,9 +45,12 @@ ROW_TYPES: Mapping[str, str] = {
     "macs": "Int64",
     **dict.fromkeys(("published_macs", "published_macs_rule"), "object"),
     "macs_difference_percent": "float64",
-    **dict.fromkeys(("activations", "seeds"), "Int64"),
+    **dict.fromkeys(("activations", "seeds", "attempted"), "Int64"),
+    "diverged": "object",
     **dict.fromkeys(("top1_percent", "top1_spread"), "float64"),
-    "standing": "object",
+    "verdict": "object",
+    **dict.fromkeys(("difference_to_best", "difference_low", "difference_high"), "float64"),
+    **dict.fromkeys(("verdict_in_words", "error_of"), "object"),
     **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent"), "float64"),
     **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
     "published_source": "object",
@@ -55,6 +59,8 @@ ROW_TYPES: Mapping[str, str] = {
         f"{mode}_{quantity}": "object" if quantity == "status" else "float64" for mode in MODES for quantity in MEASURED
     },
     **dict.fromkeys(("speed_environment", "unfinished"), "object"),
+    **{f"front_{cost}": "object" for cost in COSTS},
+    **dict.fromkeys(("regime", "comparison"), "Int64"),
 }
 
 
@@ -69,7 +75,9 @@ class Comparison:
     Attributes:
         sweep: its name, None for all.
         rows: one a network and training (or a network alone, where nothing was trained); columns ROW_TYPES. Accuracy
-            is the mean over seeds. A number that was not measured is NaN.
+            is the mean over seeds. A number that was not measured is NaN. Rows of one `regime` differ in network and
+            scale only, rows of one `comparison` in the network only; `verdict` is on the latter (see
+            `analysis.contrasts`), `front_*` on the former.
         speed: one a measurement of speed, see `measured_speeds`.
         curves: one an epoch of a training: `row` (of `rows`), `seed`, `epoch` and the metrics of `read_metrics`.
         unfinished: the records that are not completed: failed, out of memory, preempted or still running.
@@ -95,6 +103,7 @@ def compare(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    margin: float = TableSettings.margin,
 ) -> Comparison:
     """Compare what the records under `root` say, of one sweep or of all.
 
@@ -102,6 +111,7 @@ def compare(
         published: laid out like `analysis.published.load_published()`, which is taken when it is None.
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        margin: differences of accuracy up to this, in percentage points, are equivalent.
 
     Raises:
         NoRecordsError: there is no readable record of a task that compares networks.
@@ -132,7 +142,7 @@ def compare(
     references = [reference_speed(speed, mode) for mode in MODES]
     if not mixed_fingerprints:
         refuse_mixed_environments(speed, references)
-    rows = _rows(groups, cells, references, PublishedNumbers(published))
+    rows = _rows(groups, cells, references, PublishedNumbers(published), margin)
     order = _order(rows)
     rows = rows.loc[order].reset_index(drop=True)
     return Comparison(
@@ -143,7 +153,7 @@ def compare(
         unfinished=all_cells[all_cells["status"] != "completed"].reset_index(drop=True),
         environments=_environments(records),
         counts=Counter(all_cells["status"]),
-        notes=notes(rows, speed, references, unreadable),
+        notes=notes(rows, speed, references, unreadable, margin),
     )
 
 
@@ -187,25 +197,25 @@ def _rows(
     cells: pd.DataFrame,
     references: Sequence[ReferenceSpeed],
     published: PublishedNumbers,
+    margin: float,
 ) -> pd.DataFrame:
     costs = _costs(cells)
     identities = [group["identity"].iloc[0] for group in groups]
-    rows, scores = [], []
-    for group, identity, variant in zip(groups, identities, variants(identities), strict=True):
+    rows, costs_by_rule = [], []
+    for group, variant in zip(groups, variants(identities), strict=True):
         network_key = group["network_key"].iloc[0]
         macs_by_rule, cost = costs[network_key]
         row = _conditions(group) | {"variant": variant or None} | cost
         row |= {"macs": macs_by_rule.get(OUR_RULE)}
-        of_seed = _completed_of_each_seed(group)
-        scores.append(SeedScores(tuple(of_seed["top1_percent"].dropna())))
-        row |= _accuracy(of_seed, scores[-1])
         row |= _speed_columns(references, network_key)
         row["unfinished"] = _unfinished(group, cells[cells["network_key"] == network_key])
+        rows.append(row)
+        costs_by_rule.append(macs_by_rule)
+    accuracies = accuracy_columns(rows, identities, [_last_of_each_seed(group) for group in groups], margin)
+    for row, accuracy, identity, macs_by_rule in zip(rows, accuracies, identities, costs_by_rule, strict=True):
+        row |= accuracy
         if is_published_variant(identity):
             row |= published.beside(row, macs_by_rule)
-        rows.append(row)
-    for row, standing in zip(rows, _standings(identities, scores), strict=True):
-        row["standing"] = standing
     columns = {name: [row.get(name) for row in rows] for name in ROW_TYPES}
     return pd.DataFrame({name: pd.Series(values, dtype=ROW_TYPES[name]) for name, values in columns.items()})
 
@@ -234,19 +244,12 @@ def _costs(cells: pd.DataFrame) -> dict[str, tuple[dict[str, int], dict[str, int
     return costs
 
 
-def _completed_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
-    completed = group[(group["status"] == "completed") & group["task"].isin(LEARNING_TASKS)]
-    return completed.sort_values("time", kind="stable").drop_duplicates("seed", keep="last").sort_values("seed")
-
-
-def _accuracy(of_seed: pd.DataFrame, top1: SeedScores) -> dict[str, Any]:
-    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", "train_images_per_second")
-    return {
-        "seeds": len(top1.scores) or None,
-        "top1_percent": top1.mean,
-        "top1_spread": top1.spread,
-        **{name: of_seed[name].mean() for name in means},
-    }
+def _last_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
+    """A completed record before one that is not, and of equals the latest."""
+    learned = group[group["task"].isin(LEARNING_TASKS)]
+    learned = learned.assign(completed=learned["status"] == "completed", tried=learned["status"].isin(TRIED))
+    ordered = learned.sort_values(["completed", "tried", "time"], kind="stable", na_position="first")
+    return ordered.drop_duplicates("seed", keep="last").sort_values("seed")
 
 
 def _speed_columns(references: Sequence[ReferenceSpeed], network_key: str) -> dict[str, Any]:
@@ -271,31 +274,19 @@ def _unfinished(group: pd.DataFrame, of_network: pd.DataFrame) -> str | None:
     return ", ".join(parts) or None
 
 
-def _standings(identities: Sequence[Identity], scores: Sequence[SeedScores]) -> list[str | None]:
-    """Rows are compared where nothing but the network differs, within a scale."""
-    compared: dict[str, list[int]] = defaultdict(list)
-    of_network = set(network_identity({"network": {}})) - {"scale"}
-    for index, identity in enumerate(identities):
-        compared[key_of({key: value for key, value in identity.items() if key not in of_network})].append(index)
-    texts: list[str | None] = [None] * len(scores)
-    for indices in compared.values():
-        for index, text in zip(indices, standings([scores[index] for index in indices]), strict=True):
-            texts[index] = text or None
-    return texts
-
-
 def _order(rows: pd.DataFrame) -> pd.Index:
     """Trainings first, by data, recipe and scale; controls after the mixers; the most accurate first."""
     scale = rows["scale"].map({name: index for index, name in enumerate(SCALES)}).fillna(len(SCALES))
     keys = rows.assign(scale=scale, untrained=rows["task"].isna(), worst_first=-rows["top1_percent"])
-    by = ["untrained", "data", "resolution", "recipe", "precision", "task", "scale", "control", "worst_first", "mixer"]
-    return keys.sort_values([*by, "network"], kind="stable").index
+    by = ["untrained", "data", "resolution", "recipe", "precision", "task", "regime", "scale", "control", "worst_first"]
+    return keys.sort_values([*by, "mixer", "network"], kind="stable").index
 
 
 def _curves(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for row, group in enumerate(groups):
-        of_seed = _completed_of_each_seed(group)
+        of_seed = _last_of_each_seed(group)
+        of_seed = of_seed[of_seed["completed"]]
         metrics = read_metrics(of_seed[of_seed["task"] == "train"])
         parts.append(metrics.assign(row=row, seed=of_seed["seed"].reindex(metrics["record"]).to_numpy()))
     whole = [part for part in parts if not part.empty] or parts[:1] or [read_metrics(pd.DataFrame(columns=["path"]))]

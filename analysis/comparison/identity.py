@@ -54,6 +54,21 @@ def training_identity(config: Identity) -> Identity:
     }
 
 
+def regime(identity: Identity) -> Identity:
+    """How a network learned and was looked at, which several have in common: all but the network and its scale.
+
+    Networks by different rules of their budget do not compare, since then more than the mixer is another.
+    """
+    of_network = set(network_identity({"network": {}})) - {"resolution", "num_classes"}
+    rest = {key: value for key, value in identity.items() if key not in of_network}
+    return rest | {"budget": identity["network"].get("budget")}
+
+
+def comparison_key(identity: Identity) -> str:
+    """The same text for rows that differ in nothing but the network: what verdicts are about."""
+    return key_of(regime(identity) | {"scale": identity["scale"]})
+
+
 def is_published_variant(identity: Identity) -> bool:
     """Whether network and mixer were left as they are by default, so that published numbers are of the same network."""
     network = identity["network"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import vl_convert
 
 from ..comparison import compare
+from ..settings import TableSettings
 from .chart import Chart
 from .charts import charts
 from .page import render
@@ -23,6 +24,7 @@ def write_report(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    margin: float = TableSettings.margin,
 ) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
@@ -31,6 +33,7 @@ def write_report(
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
         The path of the page.
@@ -39,7 +42,7 @@ def write_report(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
+    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, margin=margin)
     drawn = charts(comparison)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,6 @@ from .pareto import pareto_charts
 from .speed_curves import speed_curves
 from .style import styles
 
-# Rows share a chart where nothing but the network differs.
-TRAINING = ["task", "data", "resolution", "recipe", "precision"]
-
 
 def charts(comparison: Comparison) -> list[Chart]:
     """Every chart that the numbers are there for."""
@@ -27,7 +24,7 @@ def charts(comparison: Comparison) -> list[Chart]:
     trained = rows[rows["top1_percent"].notna()]
     found: list[Chart] = []
     with alt.data_transformers.disable_max_rows():
-        for _, group in trained.groupby(TRAINING, dropna=False, sort=False):
+        for _, group in trained.groupby("regime", sort=False):  # nothing but network and scale differ
             conditions = training_conditions(group.iloc[0])
             found += pareto_charts(group, conditions, look)
             found += learning_curves(group, comparison.curves, conditions, look)

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..comparison import Comparison, compare
+from ..settings import TableSettings
 from .latex import to_latex
 from .markdown import to_markdown
 from .terminal import print_comparison
@@ -20,12 +21,14 @@ def write_tables(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    margin: float = TableSettings.margin,
 ) -> list[Path]:
     """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
 
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.tex` and, where speed was measured, `speed.csv`. The CSV files
@@ -35,7 +38,7 @@ def write_tables(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
+    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, margin=margin)
     print_comparison(comparison, console or Console())
     return write_comparison(comparison, Path(output))
 

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.comparison import NoRecordsError, compare
-from analysis.comparison.seeds import SeedScores, standings
+from analysis.report.charts import charts
 
+from .contrasts.tables import all_right_but
 from .record_tree import IMAGENET, SHORT, cell_record, failed, train_record, write_cell
 from .tables import rows_of, written
 
@@ -22,24 +24,96 @@ def test_seeds_become_a_mean_with_its_spread(two_mixers):
     assert math.isnan(identity["top1_spread"])
 
 
-def test_standing_by_the_pooled_spread(two_mixers):
-    # s² = (0.5 + 0.5) / 2 degrees of freedom, t(0.975, 2) = 4.3027. halo against sra: 4.3027·√0.5·√(1/2 + 1/2) = 3.04
-    # is less than the difference of 7; against identity, of one seed: 4.3027·√0.5·√(1/2 + 1) = 3.73 is more than 1.1.
+def test_a_verdict_is_on_the_difference_to_the_best_of_the_others(two_mixers):
+    # s² = (0.5 + 0.5) / 2 degrees of freedom, q(0.95; 3, 2)/√2 = 5.89. halo against sra, two seeds each:
+    # 5.89·√0.5·√(1/2 + 1/2) = 4.17 is less than the difference of 7; against identity, of one seed, 5.10 is more.
     halo, sra, identity = rows_of(two_mixers)
-    assert halo["standing"] == "best"
-    assert sra["standing"] is None
-    assert identity["standing"] == "not distinguishable from the best"
+    assert [row["verdict"] for row in (halo, sra, identity)] == ["unresolved", "worse", "unresolved"]
+    assert halo["difference_to_best"] == pytest.approx(1.1)
+    assert (sra["difference_low"], sra["difference_high"]) == (
+        pytest.approx(-11.17, abs=0.01),
+        pytest.approx(-2.83, abs=0.01),
+    )
+    assert sra["verdict_in_words"] == "worse by 2.83 to 11.17 points"
+    assert {row["error_of"] for row in (halo, sra, identity)} == {"seeds"}
 
 
-@pytest.mark.parametrize(("difference", "expected"), [(3.0424, "not distinguishable from the best"), (3.0425, "")])
-def test_the_least_significant_difference_is_the_limit(difference, expected):
-    # t(0.975, 2) = 4.302653, s = √0.5, two seeds each: 3.042435.
-    other = SeedScores((97.0 - difference, 98.0 - difference))
-    assert standings([SeedScores((97.0, 98.0)), other]) == ["best", expected]
+def test_one_seed_each_decides_nothing(tmp_path):
+    write_cell(tmp_path, train_record("halo", 97.0))
+    write_cell(tmp_path, train_record("sra", 90.0))
+    assert [row["verdict_in_words"] for row in rows_of(tmp_path)] == 2 * ["unresolved; the seeds' spread is not known"]
+    assert [row["error_of"] for row in rows_of(tmp_path)] == 2 * ["nothing"]
 
 
-def test_one_seed_each_gives_no_standing():
-    assert standings([SeedScores((97.0,)), SeedScores((90.0,)), SeedScores(())]) == ["", "", ""]
+def test_the_margin_decides_what_is_equivalent(tmp_path):
+    for mixer, shift in (("halo", 0.0), ("sra", 0.1)):
+        for seed in range(5):
+            write_cell(tmp_path, train_record(mixer, 90.0 + shift + 0.1 * seed, seed=seed))
+    for margin, verdict in ((1.0, "equivalent"), (0.05, "unresolved")):
+        assert set(compare(tmp_path, margin=margin).rows["verdict"]) == {verdict}
+
+
+def test_outcomes_per_image_are_part_of_the_error(tmp_path):
+    for mixer, wrong in (("halo", range(4)), ("sra", range(10, 16))):
+        for seed in (0, 1):
+            path = write_cell(tmp_path, train_record(mixer, 100 - len(wrong), seed=seed))
+            np.save(path.with_name("outcomes.npy"), all_right_but(100, wrong))
+    halo, sra = rows_of(tmp_path)
+    assert halo["error_of"] == "seeds and images"  # the seeds are equal, but with other images the order may be another
+    assert halo["verdict"] == sra["verdict"] == "unresolved"
+    path.with_name("outcomes.npy").unlink()
+    assert rows_of(tmp_path)[0]["error_of"] == "nothing"
+
+
+def test_a_seed_that_diverged_is_named_and_counted(tmp_path):
+    for mixer, top1 in (("halo", 95.0), ("sra", 90.0), ("pooling", 85.0)):
+        for seed in range(3):
+            write_cell(
+                tmp_path, train_record(mixer, 11.0 if (mixer, seed) == ("sra", 1) else top1 + 0.1 * seed, seed=seed)
+            )
+    rows = {row["mixer"]: row for row in rows_of(tmp_path)}
+    assert (rows["sra"]["seeds"], rows["sra"]["attempted"], rows["sra"]["diverged"]) == (2, 3, "seed 1 (11.00)")
+    assert rows["sra"]["top1_percent"] == pytest.approx(90.1)
+    assert {mixer: row["verdict"] for mixer, row in rows.items()} == {
+        "halo": "better",
+        "sra": "worse",
+        "pooling": "worse",
+    }
+    assert "in no verdict: sra: seed 1 (11.00)" in written(tmp_path, tmp_path / "tables")["comparison.md"].replace(
+        "no mean and ", "in "
+    )
+
+
+def test_recipes_of_one_name_are_not_compared_with_each_other(tmp_path):
+    for rate in (1e-3, 2e-3):
+        for mixer in ("halo", "sra"):
+            for seed, shift in enumerate((0.0, 0.1, 0.2)):
+                top1 = 80 + shift + 5 * (mixer == "halo") + 1000 * rate
+                write_cell(tmp_path, train_record(mixer, top1, seed=seed, recipe=SHORT | {"learning_rate": rate}))
+    rows = rows_of(tmp_path)
+    assert len({row["comparison"] for row in rows}) == len({row["regime"] for row in rows}) == 2
+    assert [row["verdict"] for row in rows] == ["better", "worse"] * 2
+    assert [chart.title for chart in charts(compare(tmp_path))].count("Top-1 against MACs") == 2
+
+
+def test_networks_by_different_rules_of_their_budget_are_not_compared(tmp_path):
+    for budget in ("params", "macs"):
+        for seed in (0, 1):
+            network = {"name": "unified", "options": {}, "mixers": None, "budget": budget}
+            write_cell(tmp_path, train_record("halo", 80.0 + seed, seed=seed, network=network))
+    assert [row["verdict"] for row in rows_of(tmp_path)] == [None, None]
+
+
+def test_a_front_is_as_sure_as_the_verdicts(tmp_path):
+    for mixer, top1, macs in (("halo", 90.0, 30), ("sra", 80.0, 20), ("dcnv3", 70.0, 25), ("pooling", 80.1, 22)):
+        for seed in range(3):
+            write_cell(tmp_path, train_record(mixer, top1 + 0.1 * seed, macs=macs, seed=seed))
+    assert {row["mixer"]: row["front_macs"].split()[0] for row in rows_of(tmp_path)} == {
+        "halo": "certainly",
+        "sra": "certainly",
+        "dcnv3": "not",
+        "pooling": "possibly",
+    }
 
 
 def test_rows_are_ranked_only_where_nothing_but_the_network_differs(tmp_path):
@@ -47,7 +121,7 @@ def test_rows_are_ranked_only_where_nothing_but_the_network_differs(tmp_path):
         write_cell(tmp_path, train_record("halo", 97.0 + seed, seed=seed))
         write_cell(tmp_path, train_record("sra", 80.0 + seed, seed=seed, recipe=SHORT | {"epochs": 30}))
         write_cell(tmp_path, train_record("halo", 60.0 + seed, seed=seed, scale="tiny"))
-    assert [row["standing"] for row in rows_of(tmp_path)] == [None, None, None]
+    assert [row["verdict"] for row in rows_of(tmp_path)] == [None, None, None]
 
 
 def test_different_options_are_different_rows_and_say_so(tmp_path):
@@ -114,9 +188,10 @@ def test_cells_that_did_not_complete_are_counted_and_named(tmp_path):
     write_cell(tmp_path, failed(train_record("halo", 0.0, seed=2), "OutOfMemoryError: 80 GiB", "out_of_memory"))
     write_cell(tmp_path, failed(cell_record("speed", "halo"), "RuntimeError: no kernel"))
     (row,) = rows_of(tmp_path)
-    assert (row["top1_percent"], row["seeds"]) == (97.0, 1)
+    assert (row["top1_percent"], row["seeds"], row["attempted"]) == (97.0, 1, 3)
     assert row["unfinished"] == "1 failed, 1 out of memory, speed failed"
     texts = written(tmp_path, tmp_path / "tables")
+    assert "| 1 of 3 |" in texts["comparison.md"]
     assert (
         "`halo-micro-train-seed1`: failed. NonFiniteLossError: the loss became nan at step 7" in texts["comparison.md"]
     )
