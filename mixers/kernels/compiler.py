@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from . import used
 from .eager import constant_in_graphs
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def obstacle_on_cpu(source: Path) -> str | None:
     """Why a C++ file's operators cannot run on this machine, which the log says once; None, and loaded, if they can."""
     obstacle = obstacle_to(functools.partial(load_for_cpu, source))
     if obstacle is not None:
-        logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), obstacle)
+        used.goes_without(source.stem, "cpp", obstacle)
     return obstacle
 
 
