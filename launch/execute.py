@@ -127,6 +127,8 @@ def _run(
 
     try:
         with interruptible() as interruption, track(cell) as on_epoch:
+            from mixers.kernels.used import by_operation, missing, used_implementations
+
             from .tasks import perform
 
             record["environment"] = _environment(cell)
@@ -136,7 +138,9 @@ def _run(
             if rerun:
                 shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
             supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
-            record |= perform(cell, supervision)
+            with used_implementations() as used:
+                record |= perform(cell, supervision)
+            record["environment"] |= {"kernels": by_operation(used), "missing_kernels": missing(used)}
             record["status"] = "completed"
     except (KeyboardInterrupt, Preempted):
         record |= {"status": "preempted", "reason": "Stopped before the end; the same command continues it."}
@@ -234,17 +238,21 @@ def _environment(cell: Cell) -> dict[str, Any]:
 
 @contextmanager
 def _cell_log(cell: Cell) -> Iterator[None]:
-    """Copy what the program logs during the cell into the cell's own file `log`."""
+    """Copy what the program logs during the cell into the cell's own file `log`; what it goes without is also said on
+    the terminal."""
     handler = logging.FileHandler(cell.directory / "log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
+    root, kernels = logging.getLogger(), logging.getLogger("mixers.kernels")
     level = root.level
+    if not root.handlers:  # else these say it
+        kernels.addHandler(logging.lastResort)
     root.addHandler(handler)
     root.setLevel(min(level, logging.INFO))
     try:
         yield
     finally:
         root.removeHandler(handler)
+        kernels.removeHandler(logging.lastResort)
         root.setLevel(level)
         with suppress(OSError):  # the last lines did not fit on a full disk
             handler.close()
