@@ -48,6 +48,11 @@ class Outcome:
     def status(self) -> str:
         return self.record["status"]
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the cell was left alone because another process works on it; that is no failure."""
+        return self.status == "running"
+
 
 def finished_record(cell: Cell) -> Mapping[str, Any] | None:
     """The record of a cell that needs no further run, or None."""
@@ -146,7 +151,23 @@ def _run(
         reserve.release()
         if not lock.lost:
             _write_last(cell, record)
+    # Only now: whoever is killed before the record says completed continues from these.
+    if record["status"] == "completed" and cell.task == "train" and not lock.lost:
+        _remove_trainer_state(cell)
     return record
+
+
+def _remove_trainer_state(cell: Cell) -> None:
+    """A completed cell keeps its weights; what only further steps would need takes three quarters of its room."""
+    from training.checkpoint import remove_states
+    from training.settings import TrainSettings
+
+    if TrainSettings(**cell.config["task"]).keep_trainer_state:
+        return
+    try:
+        remove_states(cell.directory / "checkpoints")
+    except OSError as error:
+        log.warning("%s is completed, but its trainer state cannot be removed: %s", cell.name, error)
 
 
 def _write_last(cell: Cell, record: dict[str, Any]) -> None:

@@ -130,6 +130,7 @@ class TrainSettings:
         checkpoint_epochs: a checkpoint after each so many epochs (and after the last).
         checkpoint_minutes: a checkpoint in the middle of an epoch when the last one is older; None: none there.
         kept_checkpoints: how many of the newest are kept, in case the last one is damaged.
+        keep_trainer_state: keep them when the cell is completed, too; the weights are kept anyway.
         dry_run: only say what would be done: parameter groups, learning rates, memory, time.
         dry_run_images: images in the step that a dry run measures; None: 8, on a GPU all that share a forward pass.
     """
@@ -140,6 +141,7 @@ class TrainSettings:
     checkpoint_epochs: int = 1
     checkpoint_minutes: float | None = 5.0
     kept_checkpoints: int = 2
+    keep_trainer_state: bool = False
     dry_run: bool = False
     dry_run_images: int | None = None
 
@@ -156,17 +158,21 @@ class TrainSettings:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
 
 
+VALIDATION_BATCH_SIZE = 64
+"""Images per forward pass, in the validation of each epoch and in task `evaluate` unless it is given another."""
+
+
 @dataclass
 class EvaluateSettings:
     """Task `evaluate`.
 
     Attributes:
-        batch_size: images per forward pass; it does not change the result.
+        batch_size: images per forward pass; another one changes the last digits of the loss.
         average: of a run's directory, the moving average of the weights instead of the weights.
     """
 
     name: str = "evaluate"
-    batch_size: int = 64
+    batch_size: int = VALIDATION_BATCH_SIZE
     average: bool = False
 
 

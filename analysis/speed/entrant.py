@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from architectures.inference import inference_form
 from mixers.kernels.used import summary, used_implementations
 
 from ..peak_memory import PeakMemory
@@ -100,7 +101,8 @@ class Entrant:
         with used_implementations() as used:
             moved = None if self.candidate.dim is None else self._moved(module, x, autocast)
             started = time.perf_counter()
-            step = self._step(torch.compile(module) if self.compiled else module, module, x, autocast)
+            run = inference_form(module) if self.mode == Mode.inference else module
+            step = self._step(torch.compile(run) if self.compiled else run, module, x, autocast)
             step_seconds = _warm_up(step, settings, device)
             warmup_seconds = time.perf_counter() - started
         memory.reset_peak()

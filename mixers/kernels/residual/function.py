@@ -42,7 +42,11 @@ def write_residual(
     output: Tensor, x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None
 ) -> None:
     """x + scale * keep * branch of contiguous rows n, C into `output`, by residual.cpp; no autograd."""
-    torch.ops.stmbench_cpp.residual(output, x, branch, scale, keep)
+    torch.ops.stmbench_cpp.residual(output, x, branch, _contiguous(scale), _contiguous(keep))
+
+
+def _contiguous(factors: Tensor | None) -> Tensor | None:
+    return None if factors is None else factors.contiguous()
 
 
 class _Residual(torch.autograd.Function):
@@ -64,5 +68,6 @@ class _Residual(torch.autograd.Function):
             return grad, grad, None, None
         grad_branch = torch.empty_like(branch, memory_format=torch.contiguous_format)
         parts = grad.new_empty(PARTS, grad.shape[-1]) if scale is not None and ctx.needs_input_grad[2] else None
-        torch.ops.stmbench_cpp.residual_backward(rows(grad_branch), parts, rows(grad), rows(branch), scale, keep)
+        factors = _contiguous(scale), _contiguous(keep)
+        torch.ops.stmbench_cpp.residual_backward(rows(grad_branch), parts, rows(grad), rows(branch), *factors)
         return grad, grad_branch, None if parts is None else parts.sum(0), None
