@@ -7,11 +7,11 @@ from enum import StrEnum
 class CountingRule(StrEnum):
     """Which operators count as multiply-accumulates (MACs).
 
-    macs: convolutions, linear layers, matrix products, attention (queries × keys and weights × values), and sampling
-        with its interpolation. The rule of every table here.
+    macs: convolutions, linear layers, matrix products, attention (queries × keys and weights × values), sampling with
+        its interpolation, and bilinear upsampling (4 for each pixel). The rule of every table here.
     fvcore: as fvcore counts: norms and pooling too (5 for each element of a LayerNorm with affine parameters, 2 of a
-        BatchNorm, 1 of a pooling window), sampling not. Reproduces the totals that fvcore gives for STM-Evaluation's
-        20 variants and for Conformer.
+        BatchNorm, 1 of a pooling window, 1 of a map enlarged by copying), sampling not. Reproduces the totals that
+        fvcore gives for STM-Evaluation's 20 variants and for Conformer.
     authors: as fvcore counts the authors' own code: by rule fvcore, plus the work that a mixer here avoids and theirs
         does (`Mixer.authors_macs`). The rule of published totals.
     conv_linear: convolutions and linear layers only, as counters that hook modules do: ConTNet's published "FLOPs".
