@@ -38,7 +38,14 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """`auto` is the first GPU where there is one."""
+    """`auto` is the first GPU where there is one.
+
+    Raises: ValueError where a GPU is asked for that torch does not find.
+    """
+    if config["device"] == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device=cuda: torch finds no GPU on this machine; device=auto takes the CPU where there is none"
+        )
     if config["device"] != "auto":
         return config["device"]
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -48,6 +48,7 @@ SOURCES: dict[str, ModuleType] = {
 log = logging.getLogger(__name__)
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+MOST_WORKERS = 1024
 
 
 class Batches(Protocol):
@@ -85,7 +86,7 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
         ("std", len(data.std) == 3 and min(data.std) > 0, "must be three positive numbers"),
         ("horizontal_flip", 0 <= data.horizontal_flip <= 1, "must be between 0 and 1"),
         ("max_corrupt_share", 0 <= data.max_corrupt_share <= 1, "must be between 0 and 1"),
-        ("workers", data.workers >= 0, "must not be negative"),
+        ("workers", 0 <= data.workers <= MOST_WORKERS, f"must be between 0 and {MOST_WORKERS}"),
     ):
         if not holds:
             raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")
