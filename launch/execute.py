@@ -29,7 +29,7 @@ from .reserve import Reserve
 from .supervision import Supervision
 from .tracking import track
 
-UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*")
+UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*", ".outcomes*.npy.*")
 """What a process that was killed while it wrote has left."""
 SECONDS_TO_END = 5.0
 """How long the leader may take to notice by itself that another rank failed."""

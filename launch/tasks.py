@@ -123,6 +123,7 @@ def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
         device=device_of(config),
         batch_size=settings.batch_size,
         show_progress=supervision.show_progress,
+        directory=cell.directory,
     )
     return {"results": _totals(describe(spec)) | results}
 

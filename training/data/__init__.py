@@ -54,11 +54,14 @@ MOST_WORKERS = 1024
 class Batches(Protocol):
     """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for.
 
-    `findings` holds what came to light about damaged and unusual images; `classes` is as in `Images`.
+    `findings` holds what came to light about damaged and unusual images; `classes` is as in `Images`. `images` are
+    those of all ranks, in the data set's order, from below `root`; in validation, rank r of n has images r, r + n, ...
     """
 
     findings: Findings
     classes: Tensor | None
+    images: Images
+    root: str | None
 
     def __len__(self) -> int:
         """Batches per epoch."""
