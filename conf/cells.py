@@ -8,21 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
+from launch.contents import DATA_OF_TASK, contents_of
 
 from .errors import ConfigurationError
 from .schema import Scale
 from .subject import check_subject
-
-# Which parts of a data set a task reads.
-DATA_OF_TASK = {
-    "complexity": (),
-    "speed": (),
-    "train": ("train", "validation"),
-    "evaluate": ("validation",),
-    "loader": ("train",),
-}
-
-_NETWORKS_THAT_BUILD: set[str] = set()
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -31,25 +21,22 @@ def to_cell(config: DictConfig) -> Cell:
     Raises:
         ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
     """
-    from mixers import module_digest
-
     try:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigurationError(f"{error.full_key} has no value") from error
     _check_choices(plain)
-    # A user's file is part of what a result depends on: after an edit, the cell is another one.
-    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
         plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_that_it_builds(complete)
+        _check_candidates(complete)
+        # A network that cannot be built, even on the meta device, has no identity, and would fail in the cell.
+        return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    return Cell(complete)
 
 
 def _plain(value: Any) -> Any:
@@ -125,21 +112,11 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_that_it_builds(config: Mapping[str, Any]) -> None:
-    """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
-    from architectures import check_network
-    from launch.network import network_spec
-
+def _check_candidates(config: Mapping[str, Any]) -> None:
     if config["task"]["name"] == "speed":
         from launch.candidates import check_candidates
 
         check_candidates(config)
-        return
-    spec = network_spec(config)
-    # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr(spec) not in _NETWORKS_THAT_BUILD:
-        check_network(spec)
-        _NETWORKS_THAT_BUILD.add(repr(spec))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

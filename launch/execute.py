@@ -21,6 +21,7 @@ from analysis.record import SCHEMA, read_record, timestamp, write_record
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
+from .code import code_of
 from .failures import WORDS_OF_RANKS, failure, word_of_a_rank
 from .interruption import Preempted, interruptible
 from .lock import CellBusyError, CellLock
@@ -194,6 +195,7 @@ def opening_record(cell: Cell) -> dict[str, Any]:
         "status": "running",
         "reason": None,
         "traceback": None,
+        "code": code_of(cell.config),
         "config": dict(cell.config),
         "results": {},
         "rows": [],

@@ -63,10 +63,10 @@ def run_local(
             rerun=rerun,
         )
         submission.write(sweep.submission_folder(submission.name))
-    for cell in done:
-        console.print(f"{cell.name}  [dim]done before[/dim]", highlight=False)
     by_name = {cell.directory.name: cell for cell in wanted}
     outcomes = [Outcome(cell, read_record(cell.record_path), skipped=True) for cell in done]
+    for outcome in outcomes:
+        console.print(f"{outcome.cell.name}  {describe(outcome)}", highlight=False)
     machine = _Machine(sweep, submission, settings)
     with interruptible(), ThreadPoolExecutor(machine.processes) as pool:
         futures = {pool.submit(machine.run, index): job for index, job in enumerate(submission.jobs)}

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .cell import Cell
+from .code import other_code
 from .execute import Outcome, execute
 from .summary import print_results
 
@@ -46,10 +47,11 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
 
 
 def describe(outcome: Outcome) -> str:
-    """One line for one cell: its state, its headline number, how long it took."""
+    """One line for one cell: its state, its headline number, how long it took; of what was done before, other code."""
     record = outcome.record
     if outcome.skipped:
-        return f"[dim]done before[/dim]  {headline(record['results'])}"
+        code = other_code(record)
+        return f"[dim]done before[/dim]{f', with {code}' if code else ''}  {headline(record['results'])}"
     style = STYLES[outcome.status]
     text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}"
     if record["seconds"] is not None:
