@@ -37,7 +37,7 @@ def run_overview(config: DictConfig) -> None:
     destination = Path(config.task.destination) if config.task.destination else None
     if config.task.name == "ledger":
         sys.exit(ledger(destination))
-    environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints")}
+    environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "mixed_code")}
     sys.exit(table(Path(config.output), config.sweep, destination, **environments))
 
 

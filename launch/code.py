@@ -1,7 +1,7 @@
 """A digest of the code that decides a cell's result, as it stands in its record: `code`, in parts.
 
     mixers          what all mixers share: the contract, the kernels
-    mixer           the files of the cell's own mixers, with those of other mixers that they import
+    mixer           of each mixer in the cell its file, with those of other mixers that it imports
     architectures   all networks
     task            the task: training, or what measures
 
@@ -31,22 +31,25 @@ REGISTERED = re.compile(r'^@register\("(\w+)"\)', re.MULTILINE)
 IMPORTED = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 
 
-def code_of(config: Mapping[str, Any]) -> dict[str, str | None]:
-    """The digests of a cell's code, 12 hexadecimal digits each; `mixer` is None where it has no mixer of ours."""
+Code = Mapping[str, str | Mapping[str, str]]
+
+
+def code_of(config: Mapping[str, Any]) -> Code:
+    """The digests of a cell's code, 12 hexadecimal digits each; `mixer` has one for each mixer, by name."""
     networks, task = config["network"], config["task"]
     named = [(config["mixer"] or {}).get("name"), *(networks["mixers"] or ()), *task.get("compare", ())]
     return _code(task["name"], frozenset(name for name in named if name))
 
 
 @cache
-def _code(task: str, mixers: frozenset[str]) -> dict[str, str | None]:
-    of_mixers = _mixer_files()
-    shared = [path for path in _sources("mixers") if path not in of_mixers.values()]
-    own = _with_imports([of_mixers[name] for name in sorted(mixers) if name in of_mixers], set(of_mixers.values()))
+def _code(task: str, mixers: frozenset[str]) -> Code:
+    files = _mixer_files()
+    shared = [path for path in _sources("mixers") if path not in files.values()]
+    own = {name: _with_imports(files[name], set(files.values())) for name in sorted(mixers) if name in files}
     parts = [path for place in (*OF_EVERY_TASK, *OF_TASK[task]) for path in _sources(place)]
     return {
         "mixers": _digest(shared),
-        "mixer": _digest(own) if own else None,
+        "mixer": {name: _digest(paths) for name, paths in own.items()},
         "architectures": _digest(_sources("architectures")),
         "task": _digest(parts),
     }
@@ -59,9 +62,9 @@ def _mixer_files() -> dict[str, Path]:
     return {name: path for path in files for name in REGISTERED.findall(path.read_text(encoding="utf-8"))}
 
 
-def _with_imports(files: Iterable[Path], mixer_files: set[Path]) -> list[Path]:
-    """`files`, and the other mixers' files that they import from."""
-    found, waiting = set(), list(files)
+def _with_imports(file: Path, mixer_files: set[Path]) -> list[Path]:
+    """`file`, and the other mixers' files that it imports from."""
+    found, waiting = set(), [file]
     while waiting:
         path = waiting.pop()
         if path in found or path not in mixer_files:
@@ -91,9 +94,15 @@ def _digest_of_file(path: Path) -> str:
 
 
 def other_code(record: Mapping[str, Any]) -> str:
-    """In words, which of a record's code is not today's, e.g. `other code (task 0123456789ab, now …)`; else empty."""
-    then, now = record.get("code"), code_of(record["config"])
-    if not then:
+    """In words, which of a record's code is not today's, e.g. `other code (task 0123456789ab is now …)`."""
+    if not record.get("code"):
         return "code that was not recorded"
-    parts = [f"{part} {then.get(part)}, now {now[part]}" for part in now if then.get(part) != now[part]]
+    then, now = _flat(record["code"]), _flat(code_of(record["config"]))
+    parts = [f"{name} {before} is now {now.get(name)}" for name, before in then.items() if before != now.get(name)]
     return f"other code ({'; '.join(parts)})" if parts else ""
+
+
+def _flat(code: Code) -> dict[str, str]:
+    return {name: digest for name, digest in code.items() if name != "mixer"} | {
+        f"mixer {name}": digest for name, digest in code["mixer"].items()
+    }
