@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
+from launch.contents import DATA_OF_TASK, contents_of
 from launch.sweep_name import check_sweep_name
 
 from .errors import ConfigurationError
@@ -15,16 +16,7 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-# Which parts of a data set a task reads.
-DATA_OF_TASK = {
-    "complexity": (),
-    "speed": (),
-    "train": ("train", "validation"),
-    "evaluate": ("validation",),
-    "loader": ("train",),
-}
-
-_NETWORKS_THAT_BUILD: set[str] = set()
+_GROUPED: set[str] = set()
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -33,8 +25,6 @@ def to_cell(config: DictConfig) -> Cell:
     Raises:
         ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
     """
-    from mixers import module_digest
-
     try:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
@@ -42,8 +32,6 @@ def to_cell(config: DictConfig) -> Cell:
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
-    # A user's file is part of what a result depends on: after an edit, the cell is another one.
-    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
@@ -52,11 +40,13 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_that_it_builds(complete)
         _check_device(plain)
+        _check_candidates(complete)
+        _check_parameter_groups(complete)
+        # A network that cannot be built, even on the meta device, has no identity, and would fail in the cell.
+        return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    return Cell(complete)
 
 
 def _plain(value: Any) -> Any:
@@ -146,8 +136,15 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_that_it_builds(config: Mapping[str, Any]) -> None:
-    """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
+def _check_candidates(config: Mapping[str, Any]) -> None:
+    if config["task"]["name"] == "speed":
+        from launch.candidates import check_candidates
+
+        check_candidates(config)
+
+
+def _check_parameter_groups(config: Mapping[str, Any]) -> None:
+    """The recipe's patterns and layers are of the network's parameters, which its meta form has already."""
     import torch
 
     from architectures import build_network
@@ -155,21 +152,15 @@ def _check_that_it_builds(config: Mapping[str, Any]) -> None:
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
-    if config["task"]["name"] == "speed":
-        from launch.candidates import check_candidates
-
-        check_candidates(config)
+    if config["task"]["name"] not in LEARNING:
         return
-    spec = network_spec(config)
-    recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
-    groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
+    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr((spec, groups)) not in _NETWORKS_THAT_BUILD:
+    checked = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
+    if checked not in _GROUPED:
         with torch.device("meta"):
-            network = build_network(spec)
-        if recipe:
-            parameter_groups(network, recipe)
-        _NETWORKS_THAT_BUILD.add(repr((spec, groups)))
+            parameter_groups(build_network(spec), recipe)
+        _GROUPED.add(checked)
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -22,10 +22,15 @@ class Mixer(nn.Module, ABC):
     Attributes:
         per_stage: network default of an option that differs from stage to stage: four values, or a function of dim.
         per_block: values of an option that alternate along the blocks of a stage, as a cycle.
+        neutral: an option that was added when there were results already -> the value with which the mixer is what it
+            was without it. With that value the option is no part of a cell's identity, so that old results stay valid.
+        options: what `build_mixer` built this one with, defaults included; the mixer itself has no use for it.
     """
 
     per_stage: ClassVar[Mapping[str, tuple[Any, ...] | Callable[[int], Any]]] = {}
     per_block: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    options: Mapping[str, Any]
 
     def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
         """`resolution` (H, W in pixels) is the expected input size: it may size tables, and never limits `forward`."""

@@ -15,7 +15,7 @@ from .speed_curves import speed_curves
 from .style import styles
 
 # Rows share a chart where nothing but the network differs.
-TRAINING = ["task", "data", "resolution", "recipe", "precision"]
+TRAINING = ["task", "data", "resolution", "recipe", "precision", "code"]
 
 
 def charts(comparison: Comparison) -> list[Chart]:
@@ -39,4 +39,5 @@ def charts(comparison: Comparison) -> list[Chart]:
 def training_conditions(row: Mapping[str, Any]) -> str:
     """E.g. `digits, 32×32, recipe short, fp32`."""
     how = f"recipe {row['recipe']}" if row["recipe"] else row["task"]
-    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}"
+    code = f", code {row['code']}" if row["code"] else ""
+    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{code}"
