@@ -68,4 +68,5 @@ def _cost(outcome: Outcome) -> NetworkCost:
         params=results["params"],
         macs=results["macs"],
         activations=results["activations"],
+        **outcome.record["details"].get("network", {}),
     )

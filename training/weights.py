@@ -8,6 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from architectures.resizing import resized
+
 log = logging.getLogger(__name__)
 
 
@@ -34,13 +36,18 @@ def load_tensors(
 ) -> None:
     """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape.
 
-    With `fine_tuning`, a classifier for another number of classes is the exception: the network keeps its own.
+    Tables that were learned for another window or image size are resized by the module that has them. With
+    `fine_tuning`, a classifier for another number of classes is kept as the network has it.
 
     Raises: ValueError when they do not fit; names `source` and the first tensor that does not. Nothing is loaded then.
     """
     expected = network.state_dict()
     if fine_tuning:
         tensors = _with_own_classifier(network, tensors, source)
+    saved, tensors = tensors, resized(network, tensors)
+    changed = [name for name, tensor in tensors.items() if tensor is not saved[name]]
+    if changed:
+        log.info("%s is of another window or image size: %d tables resized, %s, ...", source, len(changed), changed[0])
     for name, value in expected.items():
         if name not in tensors:
             raise ValueError(f"{source} has no {name}, which the network needs")
