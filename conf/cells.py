@@ -16,7 +16,8 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-_GROUPED: set[str] = set()
+_CHECKED: set[str] = set()
+"""Networks that build, with the parameter groups of a recipe."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -42,8 +43,7 @@ def to_cell(config: DictConfig) -> Cell:
         _check_values(plain)
         _check_device(plain)
         _check_candidates(complete)
-        _check_parameter_groups(complete)
-        # A network that cannot be built, even on the meta device, has no identity, and would fail in the cell.
+        _check_network(complete)
         return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
@@ -66,7 +66,8 @@ def _check_choices(config: Mapping[str, Any]) -> None:
     check_subject(config)
     compared = config["task"].get("compare")
     if network["name"] != "unified":
-        for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
+        of_unified = {f"network.{key}": network[key] for key in ("mixers", "budget", "dims", "depths")}
+        for key, value in {"mixer": config["mixer"], "scale": config["scale"], **of_unified}.items():
             if value is not None:
                 raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
     else:
@@ -143,24 +144,24 @@ def _check_candidates(config: Mapping[str, Any]) -> None:
         check_candidates(config)
 
 
-def _check_parameter_groups(config: Mapping[str, Any]) -> None:
-    """The recipe's patterns and layers are of the network's parameters, which its meta form has already."""
-    import torch
-
-    from architectures import build_network
+def _check_network(config: Mapping[str, Any]) -> None:
+    """What fails on the meta device, where it costs no memory, would fail in the cell."""
+    from architectures import check_network
     from launch.network import LEARNING, network_spec
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
-    if config["task"]["name"] not in LEARNING:
-        return
-    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
+    if config["task"]["name"] == "speed":
+        return  # its candidates were checked
+    spec = network_spec(config)
+    recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
+    groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    checked = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
-    if checked not in _GROUPED:
-        with torch.device("meta"):
-            parameter_groups(build_network(spec), recipe)
-        _GROUPED.add(checked)
+    if repr((spec, groups)) not in _CHECKED:
+        network = check_network(spec)
+        if recipe:
+            parameter_groups(network, recipe)
+        _CHECKED.add(repr((spec, groups)))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:
