@@ -46,6 +46,7 @@ def evaluate(
     Raises:
         ValueError, OSError: as `training.data.check_data`.
         NonFiniteLossError: the network's answers are not finite.
+        NoImagesError: not one image can be read.
     """
     check_precision(precision)
     check_data(data, splits=("validation",))
@@ -72,6 +73,10 @@ def evaluate(
 def at(place: torch.device, network: nn.Module) -> nn.Module:
     """`network` there, in the memory format of training and evaluation."""
     return network.to(place, memory_format=torch.channels_last)
+
+
+class NoImagesError(OSError):
+    """Not one validation image counts in the scores."""
 
 
 @torch.no_grad()  # not inference_mode: what a network from elsewhere caches here it may use in the next training step
@@ -103,6 +108,11 @@ def validate(
     if ranks.count > 1:
         torch.distributed.all_reduce(totals)
     loss, top1, top5, count = totals.tolist()
+    if count == 0:
+        raise NoImagesError(
+            f"none of the {batches.findings.images} validation images can be read as an image with a label, "
+            f"e.g. {next(iter(batches.findings.corrupt), 'all are without a label')}: look at data.root"
+        )
     if not math.isfinite(loss):
         raise NonFiniteLossError(f"the validation loss is {loss / count}: the network's answers are not finite")
     return {

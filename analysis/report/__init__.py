@@ -24,6 +24,7 @@ def write_report(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
     margin: float = TableSettings.margin,
 ) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
@@ -33,6 +34,7 @@ def write_report(
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        mixed_code: whether results of several versions of the code may be averaged and ranked together.
         margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
@@ -42,7 +44,14 @@ def write_report(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, margin=margin)
+    comparison = compare(
+        root,
+        sweep,
+        fingerprint=fingerprint,
+        mixed_fingerprints=mixed_fingerprints,
+        mixed_code=mixed_code,
+        margin=margin,
+    )
     drawn = charts(comparison)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

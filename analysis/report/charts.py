@@ -34,6 +34,8 @@ def charts(comparison: Comparison) -> list[Chart]:
 
 
 def training_conditions(row: Mapping[str, Any]) -> str:
-    """E.g. `digits, 32×32, recipe short, fp32`."""
+    """E.g. `digits, 32×32, recipe short, fp32, budget params`."""
     how = f"recipe {row['recipe']}" if row["recipe"] else row["task"]
-    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}"
+    rule = "" if row["budget"] in (None, "published") else f", budget {row['budget']}"
+    code = f", code {row['code']}" if row["code"] else ""
+    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{rule}{code}"

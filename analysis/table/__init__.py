@@ -21,6 +21,7 @@ def write_tables(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
     margin: float = TableSettings.margin,
 ) -> list[Path]:
     """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
@@ -28,6 +29,7 @@ def write_tables(
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        mixed_code: whether results of several versions of the code may be averaged and ranked together.
         margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
@@ -38,7 +40,14 @@ def write_tables(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, margin=margin)
+    comparison = compare(
+        root,
+        sweep,
+        fingerprint=fingerprint,
+        mixed_fingerprints=mixed_fingerprints,
+        mixed_code=mixed_code,
+        margin=margin,
+    )
     print_comparison(comparison, console or Console())
     return write_comparison(comparison, Path(output))
 

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import NoRecordsError, compare
+from analysis.comparison.identity import budget_rule as recorded_rule
 from analysis.report.charts import charts
+from architectures.budget import budget_rule
+from mixers import MIXERS
 
 from .contrasts.tables import all_right_but
-from .record_tree import IMAGENET, SHORT, cell_record, failed, train_record, write_cell
+from .record_tree import IMAGENET, RULED, SHORT, cell_record, failed, train_record, write_cell
 from .tables import rows_of, written
 
 
@@ -43,6 +46,43 @@ def test_one_seed_each_decides_nothing(tmp_path):
     write_cell(tmp_path, train_record("sra", 90.0))
     assert [row["verdict_in_words"] for row in rows_of(tmp_path)] == 2 * ["unresolved; the seeds' spread is not known"]
     assert [row["error_of"] for row in rows_of(tmp_path)] == 2 * ["nothing"]
+
+
+def test_rows_of_different_budget_rules_are_no_comparison(tmp_path):
+    """halo is published, pooling matched by default: only where one rule is asked for do they compare."""
+    rules = {"published": None, "params": "params", "macs": "macs", "shape": "shape"}
+    for seed in (0, 1):
+        for mixer, top1 in (("halo", 90.0), ("pooling", 80.0)):
+            for budget in rules.values():
+                network = RULED | {"budget": budget}
+                write_cell(tmp_path, train_record(mixer, top1 + seed, seed=seed, network=network))
+        write_cell(tmp_path, train_record("sra", 85.0 + seed, seed=seed, network=RULED | {"depths": [1, 1, 1, 1]}))
+    rows = compare(tmp_path).rows
+    assert {(row.mixer, row.budget, row.verdict) for row in rows.itertuples()} == {
+        ("halo", "published", None),  # alone by its rule
+        ("halo", "params", "better"),
+        ("halo", "macs", "better"),
+        ("halo", "shape", "better"),
+        ("pooling", "params", "worse"),
+        ("pooling", "macs", "worse"),
+        ("pooling", "shape", "worse"),
+        ("sra", "shape", None),  # of other depths
+    }
+    assert rows["published_top1_percent"].notna().sum() == 1
+    assert set(rows["variant"].dropna()) == set()
+
+
+def test_the_static_rule_is_that_of_the_networks():
+    """Tables know it without building a network."""
+    for mixer in MIXERS:
+        for changes in ({}, {"budget": "macs"}, {"depths": [1, 2, 3, 1]}, {"dims": [8, 16, 24, 32], "budget": "shape"}):
+            network = RULED | changes
+            found = budget_rule((mixer,) * 4, "micro", network["budget"], network["dims"], network["depths"])
+            assert recorded_rule({"network": network, "mixer": {"name": mixer}}) == found
+    for mixers in (["halo"] * 4, ["halo", "sra", "halo", "sra"]):
+        config = {"network": RULED | {"mixers": mixers}, "mixer": None}
+        assert recorded_rule(config) == budget_rule(mixers, "micro")
+    assert recorded_rule({"network": {"name": "dwnet_tiny"}}) is None
 
 
 def test_the_margin_decides_what_is_equivalent(tmp_path):
