@@ -50,6 +50,7 @@ class ComplexitySettings:
 
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+MOST_THREADS = 1024
 
 
 @dataclass
@@ -122,7 +123,13 @@ class SpeedSettings:
             self.max_steps,
             f"must be at least min_steps, {self.min_steps}",
         )
-        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be at least 1")
+        check_threads(self.threads, "task.threads")
+
+
+def check_threads(threads: int | None, key: str) -> None:
+    """Raises ValueError for a number of CPU threads that nobody means: thousands of them end the interpreter."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{key}={threads}: must be between 1 and {MOST_THREADS}")
 
 
 def _require(holds: bool, key: str, value: object, rule: str) -> None:

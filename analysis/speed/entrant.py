@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.inference import inference_form
-from mixers.kernels.used import summary, used_implementations
+from mixers.kernels.used import MIXING, summary, used_implementations
 
 from ..peak_memory import PeakMemory
 from ..settings import MemoryFormat, Mode, SpeedSettings
@@ -26,7 +26,7 @@ MEMORY_FORMATS = {
 }
 # Gradients of the input and of the parameters take as many products each as the forward pass.
 TRAINING_FACTOR = 3
-# What computes where no operation of this project has a choice.
+# What computes where no operation that mixes has a choice.
 PYTORCH = "torch"
 
 
@@ -113,7 +113,7 @@ class Entrant:
             warmup_seconds,
             moved,
             params=sum(parameter.numel() for parameter in module.parameters()),
-            implementation=summary(used) or PYTORCH,
+            implementation=summary({noted for noted in used if noted[0] in MIXING}) or PYTORCH,
         )
 
     def _moved(self, module: nn.Module, x: Tensor, autocast: Autocast) -> int:

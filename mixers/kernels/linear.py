@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
+from . import used
 from .eager import computed_now_on_cpu, traced
 from .frozen import KeepsWhenFrozen, anew
 
@@ -51,6 +52,9 @@ if _AVAILABLE:
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """x weight^T + bias by oneDNN, then GELU (the exact one) if asked for; no autograd. `weight` may be a view."""
+    used.note("linear", "onednn")
+    if gelu:
+        used.note("gelu", "onednn")
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], algorithm)
 
@@ -77,6 +81,7 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, computed by oneDNN where that is possible."""
     if x.dim() < 2 or not onednn_takes(x, weight, bias):
+        used.note("linear", used.REFERENCE)
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)

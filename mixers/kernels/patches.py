@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from . import used
 from .linear import MatrixLayer, onednn_takes
 
 
@@ -20,7 +21,9 @@ class PatchConv2d(MatrixLayer, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if not onednn_takes(x, self.weight, self.bias):
+            used.note("patches", used.REFERENCE)
             return nn.Conv2d.forward(self, x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        used.note("patches", "onednn")
         size = self.kernel_size[0]
         rows, columns = (side // size for side in x.shape[1:3])
         x = x[:, : rows * size, : columns * size].unflatten(1, (rows, size)).unflatten(3, (columns, size))

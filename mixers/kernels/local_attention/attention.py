@@ -4,6 +4,7 @@ from dataclasses import astuple
 
 from torch import Tensor
 
+from .. import used
 from ..frozen import KeepsWhenFrozen
 from . import reference
 from .geometry import Geometry
@@ -56,6 +57,7 @@ class LocalAttention(KeepsWhenFrozen):
         else:
             like = (tuple(query.shape[1:3]), query.device, query.dtype)
             logits = self.keep(lambda: self._fixed_logits(bias_table, query), bias_table, *like)
+            used.note("local_attention", used.REFERENCE)
             output = reference.forward(query, key, value, logits, row_table, column_table, self.geometry)
         return output.flatten(-2)
 
