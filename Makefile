@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: setup setup-test bench test test-slow test-slurm lint kernels browser slurm clean
+.PHONY: setup setup-test bench test test-slow test-slurm lint kernels browser fashion-mnist slurm clean
 
 setup: $(VENV)/.installed
 setup-test: $(VENV)/.installed-test
@@ -29,7 +29,7 @@ bench: setup
 test: setup-test browser
 	$(RUN) -m pytest -n auto --durations=15
 
-test-slow: setup-test browser
+test-slow: setup-test browser fashion-mnist
 	$(RUN) -m pytest -n auto -m slow --durations=15
 
 # Sweeps on a real Slurm that the tests start on this machine, one after another: they wait more than they compute.
@@ -51,6 +51,13 @@ browser:
 		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 		echo 'installing chromium for the report test'; \
 		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
+
+# Real images for the longer tests, and for experiment=fashion_mnist.
+fashion-mnist:
+	@[ -d /usr/share/datasets/fashion-mnist ] || { \
+		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		echo 'installing Fashion-MNIST'; \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq dataset-fashion-mnist > /dev/null; }
 
 # Slurm and what it needs, for test-slurm and `python -m tests.slurm`. Debian starts no service that is not configured.
 SLURM := slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core

@@ -12,7 +12,7 @@ from launch.interruption import Preempted, exit_status
 
 def run_cell(config: DictConfig) -> None:
     """One cell, here (a multirun goes to hydra_plugins instead). Exit status: 1 if it failed, 2 if it cannot work."""
-    from launch import LaunchError, dispatch
+    from launch import LaunchError, dispatch, nothing_failed
 
     try:
         cell = to_cell(config)
@@ -28,7 +28,7 @@ def run_cell(config: DictConfig) -> None:
         outcomes = dispatch([cell], rerun=config.rerun)
     except LaunchError as error:
         sys.exit(str(error))
-    sys.exit(0 if outcomes is None or outcomes[0].status == "completed" else 1)
+    sys.exit(0 if nothing_failed(outcomes or []) else 1)
 
 
 def run_overview(config: DictConfig) -> None:
@@ -36,7 +36,7 @@ def run_overview(config: DictConfig) -> None:
 
     destination = Path(config.task.destination) if config.task.destination else None
     if config.task.name == "ledger":
-        sys.exit(ledger(destination))
+        sys.exit(ledger(destination, config.task.whole))
     environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "mixed_code")}
     sys.exit(table(Path(config.output), config.sweep, destination, **environments))
 

@@ -28,6 +28,7 @@ RESOLUTION = (224, 224)
 DEFAULT_RULE = CountingRule.macs
 UNEXPLAINED = "unexplained: no reason in analysis/published/disagreements.csv covers it"
 NUMERIC_HEADINGS = ("published", "measured", "difference")
+ALL_OF_IT = "every figure, with its source: task.whole=true, or task.destination=FOLDER as Markdown and CSV"
 
 # Name of a network, rule of counting -> parameters, MACs.
 Measure = Callable[[str, CountingRule], tuple[int, int]]
@@ -183,27 +184,36 @@ def write_ledger(rows: Sequence[LedgerRow], folder: Path) -> list[Path]:
     return [markdown, spreadsheet]
 
 
-def print_ledger(rows: Sequence[LedgerRow], console: Console) -> None:
-    """Prints the ledger as a table, the reasons of disagreements numbered below it."""
+def print_ledger(rows: Sequence[LedgerRow], console: Console, whole: bool = True) -> None:
+    """Prints the ledger as a table, the reasons of disagreements numbered below it.
+
+    Not `whole`: a line for each disagreement only, and how the other figures came out as counts.
+    """
     numbers = _number_reasons(rows)
+    told = rows if whole else [row for row in rows if row.verdict is Verdict.DISAGREES]
     table = Table(
-        Column("network, and MACs by", overflow="fold", min_width=23),
+        Column("network, and MACs by" if whole else "disagreements", overflow="fold", min_width=23),
         Column("", no_wrap=True),
         *(Column(name, justify="right", no_wrap=True) for name in NUMERIC_HEADINGS),
-        Column("verdict", no_wrap=True),
+        Column("verdict" if whole else "reason", no_wrap=True),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # fits a terminal of 80 columns
         pad_edge=False,
     )
-    for row in rows:
+    for row in told:
         style = "yellow" if row.verdict is Verdict.DISAGREES else "dim" if row.verdict is Verdict.UNPUBLISHED else None
         name, *cells, rule, verdict = _cells(row, numbers)
-        if row.quantity == "macs":  # the second line of its network
+        if whole and row.quantity == "macs":  # the second line of its network
             name = f"  by {rule}"
-        table.add_row(name, *cells, verdict.removesuffix(f" ({row.why})"), style=style)
-    console.print(table)
-    for line in (*(f"[{number}] {reason}" for reason, number in numbers.items()), *_sources(rows), summary(rows)):
+        verdict = verdict.removesuffix(f" ({row.why})")
+        table.add_row(name, *cells, verdict if whole else f"[{numbers[row.why]}]", style=style)
+    if told:
+        console.print(table)
+    reasons = (f"[{number}] {reason}" for reason, number in numbers.items())
+    for line in (*reasons, *(_sources(rows) if whole else ()), summary(rows)):
         console.print(line, markup=False, highlight=False)
+    if not whole:
+        console.print(ALL_OF_IT, markup=False, highlight=False, soft_wrap=True)
 
 
 def to_markdown(rows: Sequence[LedgerRow]) -> str:

@@ -154,7 +154,9 @@ class LedgerSettings:
 
     Attributes:
         destination: folder of the ledger as Markdown and CSV; None only prints it.
+        whole: print every figure with its source, not only what disagrees.
     """
 
     name: str = "ledger"
     destination: str | None = None
+    whole: bool = False

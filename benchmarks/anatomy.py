@@ -23,6 +23,7 @@ from analysis.speed.entrant import MEMORY_FORMATS
 from analysis.speed.steps import Step, inference_step, training_step
 from analysis.speed.turns import latencies
 from architectures import NetworkSpec
+from architectures.inference import inference_form
 from launch.cost import describe
 
 from .candidates import BASELINE, LAYOUTS, OURS, build
@@ -65,7 +66,7 @@ def step_of(entry: str, which: str, mode: str, batch_size: int) -> Step:
     network = build(entry, which).to(memory_format=memory_format).train(mode == Mode.training)
     images = torch.randn(batch_size, 3, 224, 224).to(memory_format=memory_format)
     if mode == Mode.inference:
-        return inference_step(network, images, nullcontext())
+        return inference_step(inference_form(network), images, nullcontext())
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     return training_step(network, list(network.parameters()), images, nullcontext(), scaler)
 

@@ -14,6 +14,8 @@ from .errors import ConfigurationError
 from .schema import Scale
 from .subject import check_subject
 
+_GROUPED: set[str] = set()
+
 
 def to_cell(config: DictConfig) -> Cell:
     """The plain cell of a composed configuration (without its `hydra` node).
@@ -32,7 +34,7 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_candidates(complete)
+        _check_groups_and_candidates(complete)
         # A network that cannot be built, even on the meta device, has no identity, and would fail in the cell.
         return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
@@ -112,11 +114,28 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_candidates(config: Mapping[str, Any]) -> None:
+def _check_groups_and_candidates(config: Mapping[str, Any]) -> None:
+    """What follows from network and recipe, or from task=speed, with nothing allocated."""
+    import torch
+
+    from architectures import build_network
+    from launch.network import LEARNING, network_spec
+    from training.optimizer import parameter_groups
+    from training.settings import RecipeSettings
+
     if config["task"]["name"] == "speed":
         from launch.candidates import check_candidates
 
         check_candidates(config)
+    if config["task"]["name"] not in LEARNING:
+        return
+    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
+    # Many cells of a sweep have the same network: seeds and data sets differ.
+    key = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
+    if key not in _GROUPED:
+        with torch.device("meta"):
+            parameter_groups(build_network(spec), recipe)
+        _GROUPED.add(key)
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -54,7 +54,9 @@ class StmbenchLauncher(Launcher):
             return [_submitted(overrides, cell) for overrides, cell in zip(job_overrides, cells, strict=True)]
         outcomes = {outcome.cell.directory: outcome for outcome in found}
         return [
-            _job_return(overrides, outcomes[cell.directory])
+            _submitted(overrides, cell)
+            if outcomes[cell.directory].is_elsewhere and not wait
+            else _job_return(overrides, outcomes[cell.directory])
             for overrides, cell in zip(job_overrides, cells, strict=True)
         ]
 

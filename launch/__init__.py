@@ -7,6 +7,6 @@ from .cell import Cell
 from .dispatch import dispatch
 from .execute import Outcome, execute
 from .submission import LaunchError
-from .sweep import run_sweep
+from .sweep import nothing_failed, run_sweep
 
-__all__ = ["Cell", "LaunchError", "Outcome", "dispatch", "execute", "run_sweep"]
+__all__ = ["Cell", "LaunchError", "Outcome", "dispatch", "execute", "nothing_failed", "run_sweep"]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .interruption import Preempted, exit_status
 from .submission import LaunchError, Sweep
-from .sweep import plural
+from .sweep import nothing_failed, plural
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +88,7 @@ def resume(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:
     overrides = parse_overrides([text for text in options.what if "=" in text])
     parts = [text for text in options.what if "=" not in text]
     outcomes = run_again(sweep, matching(sweep, parts) if parts else [], overrides, options.new_code, console)
-    return 0 if outcomes is None or all(outcome.status == "completed" for outcome in outcomes) else 1
+    return 0 if nothing_failed(outcomes or []) else 1
 
 
 def cancel(sweep: Sweep, options: argparse.Namespace, console: Console) -> int:

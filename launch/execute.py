@@ -49,6 +49,11 @@ class Outcome:
     def status(self) -> str:
         return self.record["status"]
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the cell was left alone because another process works on it; that is no failure."""
+        return self.status == "running"
+
 
 def finished_record(cell: Cell) -> Mapping[str, Any] | None:
     """The record of a cell that needs no further run, or None."""
@@ -123,6 +128,8 @@ def _run(
 
     try:
         with interruptible() as interruption, track(cell) as on_epoch:
+            from mixers.kernels.used import by_operation, missing, used_implementations
+
             from .tasks import perform
 
             record["environment"] = _environment(cell)
@@ -132,7 +139,9 @@ def _run(
             if rerun:
                 shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
             supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
-            record |= perform(cell, supervision)
+            with used_implementations() as used:
+                record |= perform(cell, supervision)
+            record["environment"] |= {"kernels": by_operation(used), "missing_kernels": missing(used)}
             record["status"] = "completed"
     except (KeyboardInterrupt, Preempted):
         record |= {"status": "preempted", "reason": "Stopped before the end; the same command continues it."}
@@ -147,7 +156,23 @@ def _run(
         reserve.release()
         if not lock.lost:
             _write_last(cell, record)
+    # Only now: whoever is killed before the record says completed continues from these.
+    if record["status"] == "completed" and cell.task == "train" and not lock.lost:
+        _remove_trainer_state(cell)
     return record
+
+
+def _remove_trainer_state(cell: Cell) -> None:
+    """A completed cell keeps its weights; what only further steps would need takes three quarters of its room."""
+    from training.checkpoint import remove_states
+    from training.settings import TrainSettings
+
+    if TrainSettings(**cell.config["task"]).keep_trainer_state:
+        return
+    try:
+        remove_states(cell.directory / "checkpoints")
+    except OSError as error:
+        log.warning("%s is completed, but its trainer state cannot be removed: %s", cell.name, error)
 
 
 def _write_last(cell: Cell, record: dict[str, Any]) -> None:
@@ -215,17 +240,21 @@ def _environment(cell: Cell) -> dict[str, Any]:
 
 @contextmanager
 def _cell_log(cell: Cell) -> Iterator[None]:
-    """Copy what the program logs during the cell into the cell's own file `log`."""
+    """Copy what the program logs during the cell into the cell's own file `log`; what it goes without is also said on
+    the terminal."""
     handler = logging.FileHandler(cell.directory / "log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
+    root, kernels = logging.getLogger(), logging.getLogger("mixers.kernels")
     level = root.level
+    if not root.handlers:  # else these say it
+        kernels.addHandler(logging.lastResort)
     root.addHandler(handler)
     root.setLevel(min(level, logging.INFO))
     try:
         yield
     finally:
         root.removeHandler(handler)
+        kernels.removeHandler(logging.lastResort)
         root.setLevel(level)
         with suppress(OSError):  # the last lines did not fit on a full disk
             handler.close()

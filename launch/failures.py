@@ -12,6 +12,10 @@ WORDS_OF_RANKS = "failure-rank*.json"
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 # What gloo and NCCL say when a peer is gone.
 LOST_RANK = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+LESS_MEMORY = (
+    "training needs less with task.gradient_checkpointing=true, which learns the same, and then with a larger "
+    "recipe.accumulation, which changes what batch norms see"
+)
 REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space, then the same command continues",
     errno.EDQUOT: "the quota is used up: free some space, then the same command continues",
@@ -28,7 +32,7 @@ def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, RuntimeError) and any(words in sentence for words in LOST_RANK):
         sentence = f"another rank died; the same command continues ({sentence.splitlines()[0]})"
     if exhausted := _is_out_of_memory(error):
-        sentence = f"{sentence.splitlines()[0]}; a larger recipe.accumulation needs less memory at a time"
+        sentence = f"{sentence.splitlines()[0]}; {LESS_MEMORY}"
     return {
         "status": "out_of_memory" if exhausted else "failed",
         "reason": f"{type(error).__name__}: {sentence}",

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from analysis.record import read_record
 
@@ -23,6 +24,7 @@ from .execute import Outcome
 from .forecast import forecast
 from .interruption import interruptible
 from .job import Job
+from .names import names_of
 from .place import current_place
 from .settings import LocalSettings
 from .snapshot import freeze
@@ -63,10 +65,11 @@ def run_local(
             rerun=rerun,
         )
         submission.write(sweep.submission_folder(submission.name))
+    names = names_of(cells)
     by_name = {cell.directory.name: cell for cell in wanted}
     outcomes = [Outcome(cell, read_record(cell.record_path), skipped=True) for cell in done]
     for outcome in outcomes:
-        console.print(f"{outcome.cell.name}  {describe(outcome)}", highlight=False)
+        console.print(f"{escape(names[outcome.cell.directory])}  {describe(outcome)}", highlight=False)
     machine = _Machine(sweep, submission, settings)
     with interruptible(), ThreadPoolExecutor(machine.processes) as pool:
         futures = {pool.submit(machine.run, index): job for index, job in enumerate(submission.jobs)}
@@ -77,7 +80,9 @@ def run_local(
                     outcome = Outcome(by_name[name], read_record(by_name[name].record_path))
                     outcomes.append(outcome)
                     position = f"[dim]{len(outcomes):>{len(str(len(cells)))}}/{len(cells)}[/dim]"
-                    console.print(f"{position} {outcome.cell.name}  {describe(outcome)}", highlight=False)
+                    console.print(
+                        f"{position} {escape(names[outcome.cell.directory])}  {describe(outcome)}", highlight=False
+                    )
         except BaseException:
             console.print(f"stopping: {machine.processes} processes save their work", highlight=False)
             machine.stop()

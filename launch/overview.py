@@ -34,14 +34,14 @@ def table(
     return 0
 
 
-def ledger(destination: Path | None) -> int:
-    """Print published against measured parameters and MACs of every network, and write them to `destination`."""
+def ledger(destination: Path | None, whole: bool = False) -> int:
+    """Print where measured parameters and MACs of networks differ from published ones; write all to `destination`."""
     from analysis.ledger import ledger as compare_with_published
     from analysis.ledger import print_ledger, write_ledger
 
     console = Console()
     rows = compare_with_published(console=console)
-    print_ledger(rows, console)
+    print_ledger(rows, console, whole)
     for path in write_ledger(rows, destination) if destination else []:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     return 0

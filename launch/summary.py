@@ -1,6 +1,7 @@
 """What a command prints at its end: the results of the cells it was asked for, by task."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -9,17 +10,21 @@ from analysis.display import NetworkCost, networks_table, operators_table, stage
 from analysis.display_speed import curve_table, speeds_table
 
 from .execute import Outcome
+from .names import differences_of
 
 WIDE = 200
+Differences = Mapping[Path, str]
+"""Of each cell's directory, what tells the cell from those that are called the same."""
 
 
 def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
     """One table of all complexities, one of all speeds; a single network also by stage and by operator."""
     completed = [outcome for outcome in outcomes if outcome.status == "completed"]
+    told = differences_of([outcome.cell for outcome in completed])
     complexities = [outcome for outcome in completed if outcome.cell.task == "complexity"]
     for rule in dict.fromkeys(outcome.cell.config["task"]["rule"] for outcome in complexities):
         of_rule = [outcome for outcome in complexities if outcome.cell.config["task"]["rule"] == rule]
-        console.print(networks_table([_cost(outcome) for outcome in of_rule], rule))
+        console.print(networks_table([_cost(outcome, told) for outcome in of_rule], rule))
     if len(outcomes) == len(complexities) == 1:
         [outcome] = complexities
         details = outcome.record["details"]
@@ -27,12 +32,16 @@ def print_results(outcomes: Sequence[Outcome], console: Console) -> None:
         console.print(operators_table(details["by_op"], details["rule"]))
     speeds = [outcome for outcome in completed if outcome.cell.task == "speed"]
     if speeds:
-        _print_speeds(speeds, console)
+        _print_speeds(speeds, told, console)
 
 
-def _print_speeds(speeds: Sequence[Outcome], console: Console) -> None:
+def _print_speeds(speeds: Sequence[Outcome], told: Differences, console: Console) -> None:
     """All measurements in one table; where there are several resolutions, cost against resolution in another."""
-    rows = [{"name": _candidate_name(outcome, row)} | row for outcome in speeds for row in outcome.record["rows"]]
+    rows = [
+        {"name": f"{_candidate_name(outcome, row)} {told[outcome.cell.directory]}".strip()} | row
+        for outcome in speeds
+        for row in outcome.record["rows"]
+    ]
     if len({row["fingerprint"] for row in rows}) > 1:
         console.print(
             "These cells were measured in different environments, so their speeds are not put into one table. "
@@ -59,11 +68,11 @@ def _name(outcome: Outcome) -> str:
     return outcome.cell.name.removesuffix(f"-{outcome.cell.task}")
 
 
-def _cost(outcome: Outcome) -> NetworkCost:
+def _cost(outcome: Outcome, told: Differences) -> NetworkCost:
     config, results = outcome.cell.config, outcome.record["results"]
     unified = config["network"]["name"] == "unified"
     return NetworkCost(
-        name=outcome.cell.label,
+        name=f"{outcome.cell.label} {told[outcome.cell.directory]}".strip(),
         scale=config["scale"] if unified else None,
         params=results["params"],
         macs=results["macs"],

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,6 +10,7 @@ from rich.markup import escape
 from .cell import Cell
 from .code import other_code
 from .execute import Outcome, execute
+from .names import names_of
 from .summary import print_results
 
 STYLES = {
@@ -18,6 +20,7 @@ STYLES = {
     "preempted": "yellow",
     "running": "cyan",
 }
+ELSEWHERE = "at work in another process"
 
 
 def distinct(cells: Sequence[Cell]) -> list[Cell]:
@@ -28,22 +31,29 @@ def distinct(cells: Sequence[Cell]) -> list[Cell]:
 def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | None = None) -> list[Outcome]:
     """Run `cells` here in order, skip those whose record says completed, and return the outcome of each distinct one.
 
-    A cell that fails does not stop the others. Every cell's `config.yaml` is written before the first one starts, so
-    that what remains of an interrupted sweep is known.
+    A cell that fails does not stop the others. One that another process works on is looked at again after the others:
+    by then it may be done, or nobody's. Every cell's `config.yaml` is written before the first one starts, so that what
+    remains of an interrupted sweep is known.
     """
     console = console or Console()
     cells = distinct(cells)
     for cell in cells:
         cell.write_config()
-    outcomes: list[Outcome] = []
+    names = names_of(cells)
+    outcomes: dict[Path, Outcome] = {}
+
+    def run(cell: Cell, position: str) -> None:
+        outcome = outcomes[cell.directory] = execute(cell, rerun=rerun, show_progress=console.is_terminal)
+        console.print(f"[dim]{position}[/dim] {escape(names[cell.directory])}  {describe(outcome)}", highlight=False)
+
     for number, cell in enumerate(cells, start=1):
-        position = f"[dim]{number:>{len(str(len(cells)))}}/{len(cells)}[/dim]"
-        outcome = execute(cell, rerun=rerun, show_progress=console.is_terminal)
-        outcomes.append(outcome)
-        console.print(f"{position} {cell.name}  {describe(outcome)}", highlight=False)
-    print_results(outcomes, console)
-    console.print(summary(outcomes), highlight=False)
-    return outcomes
+        run(cell, f"{number:>{len(str(len(cells)))}}/{len(cells)}")
+    for cell in [cell for cell in cells if outcomes[cell.directory].is_elsewhere]:
+        run(cell, "again")
+    found = list(outcomes.values())
+    print_results(found, console)
+    console.print(summary(found), highlight=False)
+    return found
 
 
 def describe(outcome: Outcome) -> str:
@@ -53,6 +63,8 @@ def describe(outcome: Outcome) -> str:
         code = other_code(record)
         return f"[dim]done before[/dim]{f', with {code}' if code else ''}  {headline(record['results'])}"
     style = STYLES[outcome.status]
+    if outcome.is_elsewhere:
+        return f"[{style}]{ELSEWHERE}[/{style}]\n    {escape(record['reason'])}"
     text = f"[{style}]{outcome.status}[/{style}]  {headline(record['results'])}"
     if record["seconds"] is not None:
         text += f"  {record['seconds']:.1f} s"
@@ -76,9 +88,20 @@ def headline(results: Mapping[str, float]) -> str:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """E.g. `36 cells: 27 completed, 8 done before, 1 failed`."""
-    counts = Counter("done before" if outcome.skipped else outcome.status for outcome in outcomes)
+    counts = Counter(
+        "done before" if outcome.skipped else ELSEWHERE if outcome.is_elsewhere else outcome.status
+        for outcome in outcomes
+    )
     states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
-    return f"{plural(len(outcomes), 'cell')}: {states or 'nothing to do'}"
+    text = f"{plural(len(outcomes), 'cell')}: {states or 'nothing to do'}"
+    if counts[ELSEWHERE] and nothing_failed(outcomes):
+        text += "; nothing failed: exit status 0, and the same command tells what became of the rest"
+    return text
+
+
+def nothing_failed(outcomes: Sequence[Outcome]) -> bool:
+    """Whether each cell has its result, or another process is still at work on it."""
+    return all(outcome.status == "completed" or outcome.is_elsewhere for outcome in outcomes)
 
 
 def plural(count: int, noun: str) -> str:

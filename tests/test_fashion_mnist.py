@@ -1,7 +1,6 @@
 """The experiment `fashion_mnist`, shortened to some thousand real images: every mixer learns, one table tells."""
 
 import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,18 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.training.examples import CONF, data_settings
+from tests.training.examples import CONF, data_settings, idx_bytes
 from training.data import SOURCES
 
 ROOT = Path(__file__).parent.parent
+FOLDER = Path(data_settings("fashion_mnist").root)
 TRAIN, VALIDATION = 2000, 500
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not Path(data_settings("fashion_mnist").root).is_dir(),
-        reason="needs Fashion-MNIST: Debian's package dataset-fashion-mnist",
-    ),
+    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"needs Fashion-MNIST in {FOLDER}: make fashion-mnist"),
 ]
 
 
@@ -32,13 +29,9 @@ def few_images(tmp_path):
     data = data_settings("fashion_mnist")
     for split, prefix, count in (("train", "train", TRAIN), ("validation", "t10k", VALIDATION)):
         images = SOURCES["fashion_mnist"].load(data, split)
-        pixels = images.pixels[:count, 0].numpy()
-        labels = images.labels[:count].byte().numpy()
-        header = struct.pack(">BBBBIII", 0, 0, 8, 3, *pixels.shape)
-        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">BBBBI", 0, 0, 8, 1, count) + labels.tobytes()
-        )
+        pixels, labels = images.pixels[:count, 0], images.labels[:count].byte()
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(pixels.numpy()))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels.numpy()))
     return folder
 
 

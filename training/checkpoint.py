@@ -2,7 +2,8 @@
 
 `last.safetensors` and `best.safetensors` hold weights for users. `trainer_step_NNNNNNNN.pt` holds everything that the
 step NNNNNNNN and those after it depend on, weights included, so that one rename makes the steps before it final; the
-newest few are kept, in case the last one is damaged. There is no random state in it: see `training.seeds`.
+newest few are kept, in case the last one is damaged. There is no random state in it: see `training.seeds`. Nothing
+depends on the last step of a run, so whoever has noted that it is complete removes them all.
 """
 
 import io
@@ -45,6 +46,12 @@ def save_state(folder: Path, steps_done: int, state: Mapping[str, Any], *, kept:
     write_whole(folder / STATE_FILES.replace("*", f"{steps_done:08d}"), content.getvalue())
     for outdated in sorted(folder.glob(STATE_FILES))[:-kept]:
         outdated.unlink()
+
+
+def remove_states(folder: Path) -> None:
+    """Raises: OSError where one cannot be removed."""
+    for path in folder.glob(STATE_FILES):
+        path.unlink(missing_ok=True)
 
 
 def newest_state(folder: Path) -> Path | None:

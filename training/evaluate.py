@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from architectures.inference import inference_form
+
 from .augmentation import Normalize
 from .data import Batches, check_data, validation_batches
 from .data.images import NO_LABEL
@@ -28,6 +30,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Accuracy of `network`, as it is, on the validation images of `data`.
 
+    On the CPU, the scores of a run's last epoch come out again, bit for bit, for its last weights: validation in
+    training is the same function, in the same memory format, over batches of VALIDATION_BATCH_SIZE images. With another
+    `batch_size` or several ranks, sums are made in another order, and the last digits of the loss differ.
+
     Returns:
         `top1_percent`, `top5_percent`, `validation_loss` (cross entropy), `validation_images` (those in the scores),
         `corrupt_validation_images` (those that could not be read) and `evaluation_images_per_second`.
@@ -43,12 +49,17 @@ def evaluate(
     start = time.perf_counter()
     with Progress(f"evaluate on {data.name}", show_progress) as progress:
         progress.begin(len(batches))
-        scores = validate(network.to(place), batches, Normalize(data, place), precision, on_batch=progress.advance)
+        scores = validate(at(place, network), batches, Normalize(data, place), precision, on_batch=progress.advance)
     scores["evaluation_images_per_second"] = scores["validation_images"] / (time.perf_counter() - start)
     return scores
 
 
-@torch.no_grad()  # not inference_mode: what a network caches here it may use in the next training step
+def at(place: torch.device, network: nn.Module) -> nn.Module:
+    """`network` there, in the memory format of training and evaluation."""
+    return network.to(place, memory_format=torch.channels_last)
+
+
+@torch.no_grad()  # not inference_mode: what a network from elsewhere caches here it may use in the next training step
 def validate(
     network: nn.Module,
     batches: Batches,
@@ -57,12 +68,15 @@ def validate(
     on_batch: Callable[[], None] = lambda: None,
     ranks: Ranks = ALONE,
 ) -> dict[str, float]:
-    """Scores over one pass of `batches`, of all ranks together; the network is left in evaluation mode."""
-    network.eval()
+    """Scores over one pass of `batches`, of all ranks together; the network is left in evaluation mode.
+
+    Its inference form answers, which is made here and ends here.
+    """
+    form = inference_form(network.eval())
     totals = torch.zeros(4, dtype=torch.float64)
     for pixels, labels in batches.epoch(0):
         with autocast(pixels.device, precision):
-            logits = network(normalize(pixels))
+            logits = form(normalize(pixels))
         if batches.classes is not None:
             logits = only(batches.classes.to(logits.device), logits)
         totals = totals.to(pixels.device) + _sums(logits.float(), labels)

@@ -1,7 +1,9 @@
 """Which parameters decay, and the optimiser over them."""
 
 import inspect
+import re
 from collections.abc import Collection
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -32,8 +34,9 @@ def parameter_groups(network: nn.Module, recipe: RecipeSettings) -> list[dict[st
     With `recipe.layer_decay`, both once per layer, from the classifier down; `lr_scale` is the factor on the learning
     rate. What a layer is, the network's `group_matcher` says, as in timm.
 
-    Raises: ValueError where there is a layer decay but no such method.
+    Raises: ValueError where there is a layer decay but no such method, or a pattern of the recipe matches no parameter.
     """
+    _check_patterns(network, recipe)
     exempt: Collection[str] = getattr(network, "no_weight_decay", tuple)()
     scales = _layer_scales(network, recipe)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -77,6 +80,36 @@ def _layer_scales(network: nn.Module, recipe: RecipeSettings) -> dict[str, float
     layers = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
     top = max(layers.values())
     return {name: recipe.layer_decay ** (top - layers[name]) for name in names}
+
+
+def _check_patterns(network: nn.Module, recipe: RecipeSettings) -> None:
+    """A pattern without effect is a misspelt one: what it was to exempt would decay, and nobody would know."""
+    names = [name for name, _ in network.named_parameters()]
+    for key in ("decay", "no_decay"):
+        for pattern in getattr(recipe, key):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(
+                    f"recipe.{key}: {pattern!r} matches no whole name of a parameter of the network; "
+                    f"{_names_like(pattern, names)}; mend it or leave it out"
+                )
+
+
+def _names_like(pattern: str, names: Collection[str]) -> str:
+    """The parameters that `pattern` comes nearest to, or how the names of all parameters end."""
+    # One of each kind, the first: blocks have the same names but for their numbers.
+    kinds = {re.sub(r"\d+(?=\.)", "0", name): name for name in reversed(names)}
+    # What may have been meant is a whole name, or a part of one from some dot on.
+    whole = {tail: name for name in kinds.values() for tail in _tails(name)}
+    near = get_close_matches(pattern.strip("*."), whole, n=3)
+    if near:
+        return f"the nearest are {', '.join(dict.fromkeys(whole[tail] for tail in near))}"
+    return f"names end in {', '.join(sorted({name.rpartition('.')[2] for name in names}))}"
+
+
+def _tails(name: str) -> list[str]:
+    """`a.b.c`, `b.c`, `c`."""
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts))]
 
 
 def _matches(name: str, patterns: Collection[str]) -> bool:

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import torch
-from timm.data import rand_augment_transform
 from timm.optim import list_optimizers
 
+from .data.random_augment import check_notation
 from .optimizer import build_optimizer
 from .schedule import SCHEDULES
 from .settings import RecipeSettings
@@ -54,13 +54,14 @@ def check_recipe(recipe: RecipeSettings) -> None:
     _require(recipe, "optimizer", recipe.optimizer in optimizers, f"choose from {', '.join(optimizers)}")
     try:
         if recipe.random_augment is not None:
-            rand_augment_transform(recipe.random_augment)
-    except (AssertionError, ValueError) as error:
+            check_notation(recipe.random_augment)
+    except ValueError as error:
         raise ValueError(
-            f"recipe.random_augment={recipe.random_augment!r}: not timm's notation, e.g. rand-m9-mstd0.5-inc1"
+            f"recipe.random_augment={recipe.random_augment!r}: not timm's notation, e.g. rand-m9-mstd0.5-inc1: {error}"
         ) from error
     try:
-        build_optimizer(torch.nn.Linear(1, 1), replace(recipe, layer_decay=None))
+        # Layers and patterns are the network's matter: see `training.optimizer.parameter_groups`.
+        build_optimizer(torch.nn.Linear(1, 1), replace(recipe, layer_decay=None, decay=[], no_decay=[]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"recipe.optimizer_options={recipe.optimizer_options}: {error}") from error
 

@@ -57,7 +57,11 @@ class RecipeSettings:
     batch_size: int
     """Images per optimiser step, over all parts of an accumulated step."""
     accumulation: int
-    """In how many parts, one after the other, a step's batch goes through the network."""
+    """In how many parts, one after the other, a step's batch goes through the network.
+
+    The gradient is the whole batch's; but batch norms see one part at a time, so that networks that have any learn
+    something else with it. `TrainSettings.gradient_checkpointing` saves memory without that.
+    """
 
     optimizer: str
     """A name that `timm.optim.list_optimizers()` knows."""
@@ -65,9 +69,12 @@ class RecipeSettings:
     """What the optimiser takes beyond learning rate and weight decay, e.g. `betas`, `eps`, `momentum`."""
     weight_decay: float
     no_decay: list[str]
-    """Parameter-name patterns without weight decay, besides all 1-D parameters and biases."""
+    """Parameters without weight decay, besides all 1-D parameters, biases, and those that the network itself exempts
+    (`no_weight_decay()`): patterns for whole names, `*` for any characters. Each must match a parameter of the network,
+    so a recipe for several networks leaves to these what only some of them have.
+    """
     decay: list[str]
-    """Parameter-name patterns that decay even though they are 1-D, e.g. layer scales."""
+    """Likewise, parameters that decay even though they are 1-D or exempt, e.g. layer scales."""
     layer_decay: float | None
     """Factor on the learning rate from each layer to the one below it, layers as timm's `group_matcher`; None: 1."""
     clip_gradient_norm: float | None
@@ -90,7 +97,7 @@ class RecipeSettings:
     color_jitter: float
     """Brightness, contrast and saturation change by up to this share; inactive under `random_augment`."""
     random_augment: str | None
-    """timm's notation, e.g. `rand-m9-mstd0.5-inc1`."""
+    """timm's notation, e.g. `rand-m9-mstd0.5-inc1`; see `training.data.random_augment.MEANINGS`."""
     random_erasing: float
     """Probability that a rectangle of a training image is replaced by noise, a value per pixel."""
     augmentation_repeats: int
@@ -118,10 +125,12 @@ class TrainSettings:
 
     Attributes:
         compile: run the network through torch.compile.
-        gradient_checkpointing: keep only the input of each block for backward, for less memory and more time.
+        gradient_checkpointing: keep only the input of each block for backward, for less memory and more time. What is
+            learned stays the same, except in timm's ResNets, whose batch norms then count every batch twice.
         checkpoint_epochs: a checkpoint after each so many epochs (and after the last).
         checkpoint_minutes: a checkpoint in the middle of an epoch when the last one is older; None: none there.
         kept_checkpoints: how many of the newest are kept, in case the last one is damaged.
+        keep_trainer_state: keep them when the cell is completed, too; the weights are kept anyway.
         dry_run: only say what would be done: parameter groups, learning rates, memory, time.
         dry_run_images: images in the step that a dry run measures; None: 8, on a GPU all that share a forward pass.
     """
@@ -132,6 +141,7 @@ class TrainSettings:
     checkpoint_epochs: int = 1
     checkpoint_minutes: float | None = 5.0
     kept_checkpoints: int = 2
+    keep_trainer_state: bool = False
     dry_run: bool = False
     dry_run_images: int | None = None
 
@@ -148,17 +158,21 @@ class TrainSettings:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
 
 
+VALIDATION_BATCH_SIZE = 64
+"""Images per forward pass, in the validation of each epoch and in task `evaluate` unless it is given another."""
+
+
 @dataclass
 class EvaluateSettings:
     """Task `evaluate`.
 
     Attributes:
-        batch_size: images per forward pass; it does not change the result.
+        batch_size: images per forward pass; another one changes the last digits of the loss.
         average: of a run's directory, the moving average of the weights instead of the weights.
     """
 
     name: str = "evaluate"
-    batch_size: int = 64
+    batch_size: int = VALIDATION_BATCH_SIZE
     average: bool = False
 
 

@@ -24,7 +24,7 @@ from .recipe import check_recipe
 from .run import Row, Run, summarize
 from .schedule import SCHEDULES
 from .seeds import STEP, seed_global_generators
-from .settings import DataSettings, RecipeSettings, TrainSettings
+from .settings import VALIDATION_BATCH_SIZE, DataSettings, RecipeSettings, TrainSettings
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -81,8 +81,7 @@ def train(
     check_data(data)
     place = torch.device(device)
     batches = training_batches(data, recipe, seed=seed, device=place, ranks=ranks)
-    part = recipe.batch_size // (recipe.accumulation * ranks.count)
-    validation = validation_batches(data, batch_size=part, device=place, ranks=ranks)
+    validation = validation_batches(data, batch_size=VALIDATION_BATCH_SIZE, device=place, ranks=ranks)
     augment = TrainingAugmentation(data, recipe, count_classes(data), place)
     learner = Learner(network, recipe, precision=precision, device=place, settings=settings, ranks=ranks)
     run = Run(directory, learner, batches, data, recipe, settings, seed=seed, precision=precision)

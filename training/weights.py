@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from architectures.checkpoints import CheckpointError, check_entry, read_checkpoint, weights_in
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +22,18 @@ def load_weights(network: nn.Module, path: str | Path, *, fine_tuning: bool = Fa
         ValueError: the file is damaged, or does not fit; names the file and the first tensor that does not.
     """
     file = find_weights(Path(path))
+    contents = read_checkpoint(file)
     try:
-        tensors = load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is not a whole safetensors file: {error}") from error
+        tensors = weights_in(contents)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from error
     load_tensors(network, tensors, file, fine_tuning=fine_tuning)
 
 
 def load_tensors(
     network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path, *, fine_tuning: bool = False
 ) -> None:
-    """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape.
+    """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape and kind, and finite.
 
     With `fine_tuning`, a classifier for another number of classes is the exception: the network keeps its own.
 
@@ -48,6 +49,10 @@ def load_tensors(
             raise ValueError(
                 f"{source} has {name} of shape {tuple(tensors[name].shape)}, the network's is {tuple(value.shape)}"
             )
+        try:
+            check_entry(name, tensors[name], value)
+        except CheckpointError as error:
+            raise CheckpointError(f"{source}: {error}") from error
     for name in tensors:
         if name not in expected:
             raise ValueError(f"{source} has {name}, which the network does not know")

@@ -1,7 +1,7 @@
 """The authors' released weights, renamed and reshaped into ours, with nothing left over and nothing missing."""
 
 from . import conformer, contnet, dwnet, reference_networks, unified
-from .contents import CheckpointError, read_checkpoint
+from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
 from .conversion import FAMILIES, Family, Rule, convert, load_official
 from .releases import RELEASES, UnavailableError, check_release, official_weights, release_digest
 
@@ -12,6 +12,7 @@ __all__ = [
     "Family",
     "Rule",
     "UnavailableError",
+    "check_entry",
     "check_release",
     "conformer",
     "contnet",
@@ -23,4 +24,5 @@ __all__ = [
     "reference_networks",
     "release_digest",
     "unified",
+    "weights_in",
 ]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..network import NetworkSpec, build_network
-from .contents import CheckpointError, read_checkpoint, weights_in
+from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
 
 Adapt = Callable[[Tensor, torch.Size], Tensor]
 
@@ -133,6 +133,7 @@ def _converted(family: Family, wanted: Mapping[str, Tensor], official: dict[str,
     for key, like in wanted.items():
         official_key, adapt = family.rule_for(key)
         if official_key in left:
+            check_entry(official_key, left[official_key], like)
             try:
                 ours[key] = adapt(left.pop(official_key), like.shape)
             except ValueError as error:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from time import sleep
 
 from rich.console import Console
+from rich.markup import escape
 
 from analysis.record import read_record
 from launch.cell import Cell
 from launch.execute import Outcome, opening_record
+from launch.names import names_of
 from launch.settings import SlurmSettings
 from launch.standing import Standing, standings
 from launch.submission import Sweep
@@ -77,6 +79,7 @@ def wait_for(sweep: Sweep, cells: Sequence[Cell], console: Console) -> list[Outc
     open_cells = {cell.directory.name: cell for cell in cells}
     missed = dict.fromkeys(open_cells, 0)
     outcomes: list[Outcome] = []
+    names = names_of(cells)
     while open_cells:
         found, problems = standings(sweep)
         for standing in found:
@@ -88,7 +91,7 @@ def wait_for(sweep: Sweep, cells: Sequence[Cell], console: Console) -> list[Outc
                 del open_cells[standing.name]
                 outcomes.append(_outcome(cell, standing))
                 position = f"[dim]{len(outcomes):>{len(str(len(cells)))}}/{len(cells)}[/dim]"
-                console.print(f"{position} {cell.name}  {describe(outcomes[-1])}", highlight=False)
+                console.print(f"{position} {escape(names[cell.directory])}  {describe(outcomes[-1])}", highlight=False)
         if open_cells:
             sleep(SECONDS_BETWEEN_LOOKS)
     print_results(outcomes, console)

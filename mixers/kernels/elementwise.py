@@ -24,4 +24,5 @@ def takes(source: Path, *tensors: Tensor) -> bool:
 
 def rows(x: Tensor) -> Tensor:
     """..., C -> contiguous n, C."""
-    return x.reshape(-1, x.shape[-1])
+    # A reshape alone may be a view of memory that is expanded or has gaps, which the C++ code would not know.
+    return x.reshape(-1, x.shape[-1]).contiguous()

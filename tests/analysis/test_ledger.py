@@ -96,6 +96,20 @@ def test_what_is_written_is_what_was_judged(tmp_path):
     assert markdown.read_text() == to_markdown(rows)
 
 
+def test_what_is_printed_first_is_where_figures_disagree():
+    measured = {"contnet_base": (36_043_112, 6_374_600_000), "resnet18": (11_689_512, 1_814_073_344)}
+    rows = ledger(list(measured), lambda network, rule: measured[network])
+    screen = StringIO()
+    print_ledger(rows, Console(file=screen, width=80), whole=False)
+    lines = screen.getvalue().splitlines()
+    [disagreement] = [line for line in lines if "contnet_base" in line]
+    assert disagreement.split() == ["contnet_base", "params", "39.6M", "36,043,112", "-8.98", "%", "[1]"]
+    assert any(line.startswith("[1] The published code has 36.0 M") for line in lines)
+    assert "resnet18" not in screen.getvalue()
+    assert "3 agree, 1 disagree, 0 not published" in lines
+    assert "task.whole=true" in lines[-1]
+
+
 @pytest.fixture(scope="module")
 def rows():
     """The real networks, those with published figures: the others have nothing to agree with."""

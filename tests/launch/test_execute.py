@@ -1,20 +1,24 @@
 """Whatever happens to a cell, its record says so, and the next one runs."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 
 import launch.tasks
-from launch import execute, run_sweep
+from launch import execute, nothing_failed, run_sweep
 from launch.__main__ import main as look_after
+from launch.lock import CellLock
+from mixers.kernels import used
 
 from .cells import make_cell
 
@@ -98,6 +102,9 @@ def test_out_of_memory_is_an_outcome_of_its_own(tmp_path, perform, error):
     cell = make_cell(tmp_path)
     assert execute(cell).status == "out_of_memory"
     assert read(cell)["status"] == "out_of_memory"
+    # First what changes nothing else, then what changes the network.
+    reason = read(cell)["reason"]
+    assert 0 < reason.index("task.gradient_checkpointing=true") < reason.index("recipe.accumulation, which changes")
 
 
 def test_cells_that_compute_the_same_run_once(tmp_path, perform):
@@ -106,6 +113,41 @@ def test_cells_that_compute_the_same_run_once(tmp_path, perform):
     cells = [make_cell(tmp_path, task=task, scale=scale, seed=seed) for scale in ("micro", "tiny") for seed in (0, 1)]
     assert len(run_sweep(cells)) == 2
     assert len(performed) == 2
+
+
+def test_a_cell_that_another_process_works_on_is_no_failure(tmp_path, perform, capsys):
+    performed = perform(lambda cell: None)
+    cells = [make_cell(tmp_path, seed=seed) for seed in range(2)]
+    cells[0].directory.mkdir(parents=True)
+    with CellLock(cells[0].directory):
+        outcomes = run_sweep(cells)
+    assert performed == [cells[1].name]
+    assert nothing_failed(outcomes)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 cells: 1 at work in another process, 1 completed; nothing failed: exit status 0" in printed
+    assert "Another process works on this cell" in printed
+
+
+def test_a_cell_that_was_busy_is_looked_at_again_after_the_others(tmp_path, perform):
+    """The other process gave up, or was killed, in the meantime."""
+    cells = [make_cell(tmp_path, seed=seed) for seed in range(2)]
+    cells[0].directory.mkdir(parents=True)
+    with ExitStack() as other:
+        other.enter_context(CellLock(cells[0].directory))
+        performed = perform(lambda cell: other.close())
+        outcomes = run_sweep(cells)
+    assert performed == [cells[1].name, cells[0].name]
+    assert [outcome.status for outcome in outcomes] == ["completed", "completed"]
+
+
+def test_rows_of_a_sweep_say_what_is_swept(tmp_path, perform, capsys):
+    perform(lambda cell: {"results": {"params": 10**6, "macs": 10**9, "activations": 10**6}})
+    task = {"name": "complexity", "rule": "macs"}
+    run_sweep([make_cell(tmp_path, task=task, mixer={"name": "shift", "distance": value}) for value in (1, 2)])
+    printed = capsys.readouterr().out
+    for value in (1, 2):
+        assert printed.count(f"shift-micro-complexity mixer.distance={value}") == 1  # its line
+        assert printed.count(f"shift mixer.distance={value}") == 1  # its row in the table
 
 
 def test_ctrl_c_leaves_a_record_and_stops_the_sweep(tmp_path, perform):
@@ -166,6 +208,24 @@ def test_status_and_resume_of_an_interrupted_sweep(tmp_path, perform, capsys):
     assert look_after(["--output", str(tmp_path), "resume", "trial"]) == 0
     assert performed == [cells[1].name, cells[2].name]
     assert look_after(["--output", str(tmp_path), "status", "trial"]) == 0
+
+
+def test_what_computed_and_what_could_not_be_built_stand_in_the_record_and_the_latter_on_the_terminal(
+    tmp_path, perform, monkeypatch, capsys
+):
+    monkeypatch.setattr(used, "_obstacles", {})
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in run.py, without pytest's
+
+    def action(cell):
+        for operation in ("gelu", "softmax"):
+            used.goes_without(operation, "cpp", "no compiler")
+            used.note(operation, "reference")
+
+    perform(action)
+    environment = execute(make_cell(tmp_path)).record["environment"]
+    assert environment["kernels"] == {"gelu": ["reference"], "softmax": ["reference"]}
+    assert environment["missing_kernels"] == {"gelu cpp": "no compiler", "softmax cpp": "no compiler"}
+    assert capsys.readouterr().err.count("no compiler") == 1
 
 
 def test_looking_after_an_unknown_sweep_names_the_known_ones(tmp_path, capsys):

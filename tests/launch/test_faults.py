@@ -180,6 +180,32 @@ def test_sigkill_while_a_checkpoint_is_written(tmp_path, straight, start):
     assert not list(checkpoints.glob(".*"))
 
 
+def test_sigkill_between_the_last_step_and_the_record(tmp_path, straight, start):
+    """Nothing that the next process needs is removed before the record says completed."""
+    process = start(tmp_path / "killed", "plain=true", "fault=die_before_completion")
+    assert finish(process) == -signal.SIGKILL
+    assert read_record(tmp_path / "killed")["status"] == "running"
+    assert newest_step(tmp_path / "killed") == 9
+    timings = directory_of(tmp_path / "killed") / "timings.jsonl"
+    before = timings.read_text()
+    assert complete(tmp_path / "killed", plain=True) == straight(plain=True)
+    assert timings.read_text() == before  # no epoch was trained again
+    assert newest_step(tmp_path / "killed") == -1
+
+
+def test_a_completed_cell_keeps_its_weights_and_trainer_state_only_where_asked(tmp_path, tiny):
+    weights = {"last.safetensors", "best.safetensors", "last_ema.safetensors"}
+    for output, keep in (("lean", False), ("kept", True)):
+        complete(tmp_path / output, workers=0, keep=keep)
+        files = {path.name for path in (directory_of(tmp_path / output) / "checkpoints").iterdir()}
+        states = {"trainer_step_00000006.pt", "trainer_step_00000009.pt"} if keep else set()
+        assert files == weights | states
+    assert directory_of(tmp_path / "lean").name == directory_of(tmp_path / "kept").name  # the same cell
+    again = execute(make_training_cell(tmp_path / "lean"), show_progress=False, rerun=True)
+    assert again.status == "completed"
+    assert newest_step(tmp_path / "lean") == -1
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of two megabytes."""
@@ -253,7 +279,7 @@ def test_out_of_memory_is_recorded(tmp_path, straight, start):
     assert finish(process) == 1
     record = read_record(tmp_path / "hungry")
     assert record["status"] == "out_of_memory"
-    assert "a larger recipe.accumulation needs less memory at a time" in record["reason"]
+    assert "training needs less with task.gradient_checkpointing=true" in record["reason"]
     assert finished_epochs(tmp_path / "hungry") == 1
     assert complete(tmp_path / "hungry", plain=True) == straight(plain=True)
 

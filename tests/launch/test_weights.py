@@ -119,6 +119,21 @@ def test_only_the_classifier_may_differ(tmp_path, convnext):
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch.ones(1000).bool(), "head.bias is stored as bool"),
+        (torch.full((1000,), torch.inf), "head.bias holds NaN or infinite values"),
+    ],
+)
+@pytest.mark.parametrize("file", ["official", "theirs.pth"])
+def test_what_no_weight_can_be_is_refused_whoever_stored_it(file, value, words, cache, tmp_path, convnext):
+    place = cache / "unified_convnext_micro.pth" if file == "official" else tmp_path / file
+    torch.save(convnext | {"head.bias": value}, place)
+    with pytest.raises(CheckpointError, match=rf"\.pth: .*{words}"):
+        start(CONVNEXT, "official" if file == "official" else str(place))
+
+
+@pytest.mark.parametrize(
     ("spec", "words"),
     [
         (NetworkSpec(mixer="pooling", scale="micro"), "unified_pooling_micro"),

@@ -9,8 +9,10 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 import yaml
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 import launch.tasks
 import training.checkpoint
+from analysis.record import write_record
 from launch import Cell, execute
 from launch.interruption import Preempted, exit_status
 from tests.training.examples import TinyNetwork, brief, small_digits
@@ -48,6 +51,7 @@ def make_training_cell(
     minutes: float | None = None,
     plain: bool = False,
     num_classes: int = 10,
+    keep: bool = False,
 ) -> Cell:
     """Three steps an epoch. `plain` has no augmentation that needs images one by one, and is many times faster."""
     recipe = brief(epochs=epochs, **{} if plain else RECIPE)
@@ -55,7 +59,7 @@ def make_training_cell(
         output,
         data=vars(small_digits(workers=workers, num_classes=num_classes)),
         recipe=vars(recipe),
-        task={"name": "train", "checkpoint_minutes": minutes},
+        task={"name": "train", "checkpoint_minutes": minutes, "keep_trainer_state": keep},
     )
 
 
@@ -91,6 +95,13 @@ def die_while_writing(path: Path, content: bytes) -> None:
     write_whole(path, content)
 
 
+def die_before_completion(path: Path, record: Mapping[str, Any]) -> None:
+    """In place of `write_record`: the run has ended, and nobody has noted it yet."""
+    if record["status"] == "completed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_record(path, record)
+
+
 def use(network: type[nn.Module]) -> None:
     """Cells train this network, whatever they name."""
     launch.tasks.build_network = lambda spec: network()
@@ -105,6 +116,8 @@ def main(output: str, *arguments: str) -> int:
     use({"slow": SlowNetwork, "greedy": GreedyNetwork}.get(fault, TinyNetwork))
     if fault == "die_while_writing":
         training.checkpoint.write_whole = die_while_writing
+    if fault == "die_before_completion":
+        sys.modules["launch.execute"].write_record = die_before_completion
     try:
         outcome = execute(make_training_cell(output, **options), show_progress=False)
     except (KeyboardInterrupt, Preempted) as stop:

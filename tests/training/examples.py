@@ -1,8 +1,10 @@
-"""Settings and networks that the training tests share."""
+"""Settings, files and networks that tests share."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import nn
@@ -32,6 +34,11 @@ def small_digits(**changes: Any) -> DataSettings:
 def brief(**changes: Any) -> RecipeSettings:
     """Two epochs of three steps of the digits."""
     return recipe_settings("short", **({"epochs": 2, "batch_size": 480, "warmup_epochs": 1} | changes))
+
+
+def idx_bytes(values: np.ndarray) -> bytes:
+    """An idx file of bytes, as MNIST and Fashion-MNIST come in."""
+    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
 
 
 class TinyNetwork(nn.Module):

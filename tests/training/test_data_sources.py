@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import pickle
 import shutil
-import struct
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,16 +13,12 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from tests.training.examples import data_settings
+from tests.training.examples import data_settings, idx_bytes
 from training.data import SOURCES, check_data, count_classes, digits, validation_batches
 from training.data.decoding import decode
 from training.data.idx import read_idx
 
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
-
-def idx_bytes(values):
-    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+DEBIAN_FOLDER = Path(data_settings("fashion_mnist").root)
 
 
 @pytest.fixture
@@ -79,7 +74,8 @@ def test_idx_files_that_do_not_belong_together(fashion_folder):
         SOURCES["fashion_mnist"].load(data_settings("fashion_mnist", root=str(fashion_folder)), "train")
 
 
-@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+@pytest.mark.slow
+@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason=f"needs Fashion-MNIST in {DEBIAN_FOLDER}: make fashion-mnist")
 def test_debians_fashion_mnist_is_the_real_one():
     data = data_settings("fashion_mnist")
     images = SOURCES["fashion_mnist"].load(data, "validation")

@@ -1,5 +1,7 @@
 """Which parameters decay."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +43,21 @@ def test_matrices_decay_and_vectors_biases_and_the_networks_own_do_not():
 def test_patterns_of_the_recipe_win_over_the_rule():
     recipe = recipe_settings(weight_decay=0.05, no_decay=["*relative_position_bias_table"], decay=["*layer_scale"])
     assert names_by_decay(recipe)[0.05] == ["layer_scale", "linear.weight"]
+
+
+@pytest.mark.parametrize("key", ["decay", "no_decay"])
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("*relative_position_bias_tabel", "the nearest are relative_position_bias_table"),
+        ("linear", "the nearest are linear.bias, linear.weight"),
+        ("*pe.*", "names end in bias, class_token, frozen, layer_scale, relative_position_bias_table, weight"),
+    ],
+)
+def test_a_pattern_without_effect_is_refused(key, pattern, words):
+    with pytest.raises(ValueError, match=re.escape(f"recipe.{key}: {pattern!r} matches no whole name")) as refusal:
+        parameter_groups(Network(), recipe_settings(**{key: ["*layer_scale", pattern]}))
+    assert words in str(refusal.value)
 
 
 def test_no_weight_decay_at_all_is_a_single_kind():

@@ -23,7 +23,18 @@ from training.recipe import check_recipe
         ({"schedule": "cosin"}, ["recipe.schedule='cosin'", "cosine_after_warmup"]),
         ({"optimizer": "adamv"}, ["recipe.optimizer='adamv'", "adamw"]),
         ({"optimizer_options": {"beta": 0.9}}, ["recipe.optimizer_options", "beta"]),
-        ({"random_augment": "rnd-m9"}, ["recipe.random_augment='rnd-m9'"]),
+        ({"random_augment": "rnd-m9"}, ["recipe.random_augment='rnd-m9'", "'rnd' is not rand"]),
+        ({"random_augment": "rand-zzz"}, ["recipe.random_augment='rand-zzz'", "'zzz' is unknown"]),
+        ({"random_augment": "rand-m9-"}, ["'' is unknown"]),
+        ({"random_augment": "rand-m9.5"}, ["'m9.5' is unknown"]),
+        ({"random_augment": "rand-m11"}, ["m11 exceeds its bound 10"]),
+        ({"random_augment": "rand-m9-m9"}, ["'m9' is given before"]),
+        ({"random_augment": "rand-w0"}, ["'w0' is unknown"]),
+        ({"random_augment": "rand-inc2"}, ["'inc2' is unknown"]),
+        ({"random_augment": "rand-n0"}, ["n0 applies nothing"]),
+        ({"random_augment": "rand-p0.0"}, ["p0.0 is no share"]),
+        ({"random_augment": "rand-tmine"}, ["'tmine' is unknown"]),
+        ({"random_augment": "rand-t3aw-n15"}, ["n15 are more than there are"]),
     ],
 )
 def test_refusals(changes, words):
@@ -31,3 +42,18 @@ def test_refusals(changes, words):
         check_recipe(recipe_settings(**changes))
     for word in words:
         assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "rand",
+        "rand-m9-mstd0.5-inc1",
+        "rand-m20-mmax30-n3-p0.5",
+        "rand-mstd101-tweights",
+        "rand-m5-t3a-n20",
+        "rand-inc0",
+    ],
+)
+def test_what_timm_acts_on_is_accepted(notation):
+    check_recipe(recipe_settings(random_augment=notation))

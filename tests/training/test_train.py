@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,19 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(parts):
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
     for one, other in zip(*(learner.network.parameters() for learner in learners), strict=True):
         assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_accumulation_shows_batch_norms_a_part_at_a_time():
+    images, labels = torch.randn(20, 3, 8, 8), torch.arange(20) % 10
+    network = tiny_network()
+    learner = Learner(network, recipe_settings(batch_size=20, accumulation=2), precision="fp32", device=CPU)
+    convolution = deepcopy(network.convolution)
+    learner.step(images, labels, 0.1, 0.1)
+    expected = torch.zeros(16)
+    for part in images.chunk(2):
+        expected = 0.9 * expected + 0.1 * convolution(part).mean((0, 2, 3))
+    assert torch.allclose(network.norm.running_mean, expected, atol=1e-6)
+    assert network.norm.num_batches_tracked == 2
 
 
 def test_gradients_are_clipped_to_the_norm():

@@ -33,6 +33,8 @@ def test_a_run_its_checkpoints_and_a_file(run_directory, place):
             lambda tensors: tensors.update({"head.bias": torch.ones(3)}),
             r"head.bias of shape \(3,\), the network's is \(10,\)",
         ),
+        (lambda tensors: tensors.update({"head.bias": torch.ones(10).char()}), r"head.bias is stored as int8"),
+        (lambda tensors: tensors["head.bias"].fill_(torch.nan), r"last.safetensors: head.bias holds NaN"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(run_directory, change, words):
@@ -50,7 +52,7 @@ def test_weights_that_do_not_fit_are_named(run_directory, change, words):
 def test_damaged_and_missing_files_are_named(run_directory):
     file = run_directory / "checkpoints" / "last.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"last.safetensors is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"last.safetensors is damaged or not a checkpoint"):
         load_weights(TinyNetwork(), run_directory)
     with pytest.raises(FileNotFoundError, match=r"no weights at .*nowhere"):
         load_weights(TinyNetwork(), run_directory / "nowhere")

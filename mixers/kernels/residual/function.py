@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from .. import used
 from ..elementwise import PARTS, rows, takes
 
 SOURCE = Path(__file__).with_name("residual.cpp")
@@ -22,6 +23,7 @@ def residual(x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tenso
         keep: B, stochastic depth's factor of each image, or None for 1.
     """
     if not takes_residual(x, branch, scale, keep):
+        used.note("residual", used.REFERENCE)
         branch = branch if scale is None else branch * scale
         return x + (branch if keep is None else branch * keep.view(-1, 1, 1, 1))
     if torch.is_grad_enabled():
@@ -42,7 +44,12 @@ def write_residual(
     output: Tensor, x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None
 ) -> None:
     """x + scale * keep * branch of contiguous rows n, C into `output`, by residual.cpp; no autograd."""
-    torch.ops.stmbench_cpp.residual(output, x, branch, scale, keep)
+    used.note("residual", "cpp")
+    torch.ops.stmbench_cpp.residual(output, x, branch, _contiguous(scale), _contiguous(keep))
+
+
+def _contiguous(factors: Tensor | None) -> Tensor | None:
+    return None if factors is None else factors.contiguous()
 
 
 class _Residual(torch.autograd.Function):
@@ -64,5 +71,6 @@ class _Residual(torch.autograd.Function):
             return grad, grad, None, None
         grad_branch = torch.empty_like(branch, memory_format=torch.contiguous_format)
         parts = grad.new_empty(PARTS, grad.shape[-1]) if scale is not None and ctx.needs_input_grad[2] else None
-        torch.ops.stmbench_cpp.residual_backward(rows(grad_branch), parts, rows(grad), rows(branch), scale, keep)
+        factors = _contiguous(scale), _contiguous(keep)
+        torch.ops.stmbench_cpp.residual_backward(rows(grad_branch), parts, rows(grad), rows(branch), *factors)
         return grad, grad_branch, None if parts is None else parts.sum(0), None

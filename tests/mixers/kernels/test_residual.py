@@ -81,6 +81,26 @@ def test_any_strides_and_a_frozen_scale() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("strided", ["gradient", "branch", "scale", "keep"])
+def test_memory_that_a_reshape_leaves_as_it_is(strided: str) -> None:
+    """Expanded gradients, and views with gaps whose rows and columns can still be joined."""
+    x, branch, scale, keep = case((4, 28, 28, 32), True, True)
+    if strided == "branch":
+        branch = numbers(4, 28, 28, 64, seed=1)[..., ::2].requires_grad_()
+    elif strided == "scale":
+        scale = numbers(1, seed=2).expand(32)
+    elif strided == "keep":
+        keep = keep.repeat_interleave(2)[::2]
+    given = [tensor for tensor in (x, branch, scale) if tensor.requires_grad]
+    pairs = []
+    for connection in (residual, plainly):
+        output = connection(x, branch, scale, keep)
+        grad = torch.full((1,), 2.0).expand(output.shape) if strided == "gradient" else torch.full_like(output, 2.0)
+        pairs.append((output, *torch.autograd.grad(output, given, grad)))
+    for ours, theirs in zip(*pairs, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("why", ["no compiler", "autocast", "float64", "vmap"])
 def test_elsewhere_pytorch_computes_it(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = case((2, 28, 28, 96), True, True)
