@@ -25,7 +25,9 @@ from analysis.speed.turns import latencies
 from architectures import NetworkSpec
 from architectures.inference import inference_form
 from launch.cost import describe
+from launch.terminal import accept_any_encoding
 
+from .arguments import count, threads
 from .candidates import BASELINE, LAYOUTS, OURS, build
 from .entries import MODES, contents
 
@@ -95,12 +97,13 @@ def row(entry: str, mode: str, batch_size: int, repeats: int) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    accept_any_encoding()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.anatomy", description=__doc__.splitlines()[0])
     parser.add_argument("entries", nargs="*", default=list(contents()["networks"]), metavar="ENTRY")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=count, default=8)
+    parser.add_argument("--threads", type=threads, default=2)
+    parser.add_argument("--repeats", type=count, default=7)
     options = parser.parse_args(arguments)
     if unknown := set(options.entries) - set(contents()["networks"]):
         parser.error(f"no network {', '.join(sorted(unknown))}: choose from {', '.join(contents()['networks'])}")

@@ -7,11 +7,15 @@ from .cells import to_cell
 from .compose import SweepComposer
 from .errors import ConfigurationError
 from .groups import OVERVIEW_TASKS, register_groups, register_overview_groups
+from .mistakes import refusal
+from .overviews import check_overview
 
 __all__ = [
     "OVERVIEW_TASKS",
     "ConfigurationError",
     "SweepComposer",
+    "check_overview",
+    "refusal",
     "register_groups",
     "register_overview_groups",
     "to_cell",

@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.record import SCHEMA, read_record, timestamp, write_record
+from analysis.record import UnreadableRecordError, read_record, timestamp, write_record
+from analysis.record_check import SCHEMA
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
@@ -29,7 +30,7 @@ from .reserve import Reserve
 from .supervision import Supervision
 from .tracking import track
 
-UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*")
+UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*", ".outcomes*.npy.*")
 """What a process that was killed while it wrote has left."""
 SECONDS_TO_END = 5.0
 """How long the leader may take to notice by itself that another rank failed."""
@@ -56,10 +57,14 @@ class Outcome:
 
 
 def finished_record(cell: Cell) -> Mapping[str, Any] | None:
-    """The record of a cell that needs no further run, or None."""
+    """The record of a cell that needs no further run, or None; one that is damaged is no record."""
     if not cell.record_path.exists():
         return None
-    record = read_record(cell.record_path)
+    try:
+        record = read_record(cell.record_path)
+    except UnreadableRecordError as error:
+        log.warning("%s: the cell is run again", error)
+        return None
     return record if record["status"] == "completed" else None
 
 

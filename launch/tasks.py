@@ -40,11 +40,18 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """`auto` is the first GPU where there is one; a cell whose identity names the kind of device runs on that kind."""
-    if device := (config.get("contents") or {}).get("device"):
-        return device["kind"]
-    if config["device"] != "auto":
-        return config["device"]
+    """`auto` is the first GPU where there is one; a cell whose identity names the kind of device runs on that kind.
+
+    Raises: ValueError where a GPU is asked for that torch does not find.
+    """
+    device = (config.get("contents") or {}).get("device")
+    kind = device["kind"] if device else config["device"]
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device=cuda: torch finds no GPU on this machine; device=auto takes the CPU where there is none"
+        )
+    if kind != "auto":
+        return kind
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -120,6 +127,7 @@ def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
         device=device_of(config),
         batch_size=settings.batch_size,
         show_progress=supervision.show_progress,
+        directory=cell.directory,
     )
     return {"results": _totals(describe(spec)) | results}
 

@@ -141,7 +141,7 @@ def test_a_sweep_with_a_failing_cell_finishes_and_exits_with_1(tmp_path):
 
 def test_a_mistake_in_any_cell_is_found_before_the_first_one_starts(tmp_path):
     done = command("-m", "mixer=halo", "scale=micro", "task=complexity", "mixer.block_size=7,0", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "block_size" in done.stderr
     assert "Traceback" not in done.stderr
     assert not records(tmp_path)
@@ -187,6 +187,47 @@ def test_weights_that_nobody_trained_are_named_and_not_trained_on(tmp_path):
     assert "learning_rate" not in reasons["nan.safetensors"]
     assert "weights_only" not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mixer=halo", "scale=micro", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
+        (["-m", "mixer=halo", "scale=micro,tiny", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
+        (["-m", "mixer=hallo,halo", "scale=micro"], "sra; did you mean halo?"),
+        (["mixer=halo", "scale=micro", "sweep=../evil"], "sweep=../evil: must be 1 to 100 letters"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, arguments, said):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_an_output_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    for arguments in (["mixer=identity", "scale=micro", "output=file"], ["task=ledger", "task.destination=file/below"]):
+        done = command(*arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "that is a file, or lies in one: give another folder" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_terminal_of_ascii_characters(tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    sweep = ["mixer=identity,pooling", "scale=micro", "data=digits", "task=speed", "tracking.mode=disabled"]
+    quick = ["task.seconds=0", "task.warmup_seconds=0", "task.modes=[inference]"]
+    for arguments in (["-m", *sweep, *quick], ["task=table"]):
+        done = command(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "\\u" not in done.stdout
+    status = command("status", "default", cwd=tmp_path, program="launch")
+    assert status.returncode == 0, status.stderr
 
 
 def test_a_table_without_records_says_so(tmp_path):

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data.images import NO_LABEL, Images
+from .data import Batches
+from .data.images import NO_LABEL
 from .distributed import ALONE, Ranks, from_all
 from .whole_file import write_whole
 
@@ -68,25 +69,31 @@ class Outcomes:
     def add(self, batch: Answers) -> None:
         self.batches.append(batch)
 
-    def table(self, images: Images, root: str | None, ranks: Ranks = ALONE) -> np.ndarray:
-        """All ranks' answers together, on every rank.
+    def write(self, path: Path, batches: Batches, ranks: Ranks = ALONE) -> None:
+        """The first rank writes the answers of all, whole or not at all.
 
-        Args:
-            images: of the whole data set; rank r has seen images r, r + ranks.count, ... in this order.
-            root: of the data set.
+        Raises: ValueError as `table`; OSError, e.g. on a full disk.
+        """
+        table = self.table(batches, ranks)
+        if ranks.first:
+            buffer = io.BytesIO()
+            np.save(buffer, table, allow_pickle=False)
+            write_whole(path, buffer.getvalue())
+
+    def table(self, batches: Batches, ranks: Ranks = ALONE) -> np.ndarray:
+        """All ranks' answers to one pass of `batches`, together, on every rank.
 
         Raises: ValueError if a class has a number that the format does not hold.
         """
         columns = [torch.cat(parts).cpu().numpy() for parts in zip(*self.batches, strict=True)]
         mine = Answers(*columns)
+        images = batches.images
         places = np.arange(ranks.rank, len(images), ranks.count)
-        if len(places) != len(mine.label):
-            raise ValueError(f"{len(mine.label)} answers for {len(places)} images")
         highest = int(max(mine.label.max(initial=0), mine.answer.max(initial=0)))
         if highest >= MOST_CLASSES:
             raise ValueError(f"class {highest}: outcomes.npy holds classes below {MOST_CLASSES}")
         found = np.zeros(len(places), dtype=DTYPE)
-        found["image"] = [image_key(images.name(int(place)), root) for place in places]
+        found["image"] = [image_key(images.name(int(place)), batches.root) for place in places]
         for name in DTYPE.names[1:]:
             values = getattr(mine, name)
             found[name] = values.clip(LEAST_LOGARITHM) if name == "log_probability" else values
@@ -99,10 +106,3 @@ def image_key(name: str, root: str | None) -> int:
     """See `image` above."""
     below = name if root is None else name.removeprefix(str(Path(root))).lstrip("/")
     return int.from_bytes(hashlib.sha256(below.encode()).digest()[:8], "little")
-
-
-def write_outcomes(path: Path, table: np.ndarray) -> None:
-    """Writes `table` whole or not at all."""
-    buffer = io.BytesIO()
-    np.save(buffer, table, allow_pickle=False)
-    write_whole(path, buffer.getvalue())

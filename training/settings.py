@@ -175,6 +175,11 @@ class EvaluateSettings:
     batch_size: int = VALIDATION_BATCH_SIZE
     average: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule."""
+        if self.batch_size < 1:
+            raise ValueError(f"task.batch_size={self.batch_size}: must be at least 1")
+
 
 @dataclass
 class LoaderSettings:

@@ -1,6 +1,7 @@
 """Outcomes per image: what is kept, in how many bytes, and that every reader reads it."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from analysis.contrasts import read_outcomes
 from analysis.contrasts.outcomes import OutcomesError
 from tests.training.test_distributed import run_ranks
 from training.data.images import ImageFiles
-from training.outcomes import DTYPE, Outcomes, answers, image_key, write_outcomes
+from training.outcomes import DTYPE, Outcomes, answers, image_key
 
 LOGITS = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0], [0.0, 0.0, 9.0]])
 
@@ -20,11 +21,23 @@ def files(count, root="/data"):
     return ImageFiles([f"{root}/val/cat/{index}.jpg" for index in range(count)], torch.zeros(count, dtype=torch.int64))
 
 
+@dataclass
+class Seen:
+    """What outcomes look at of batches."""
+
+    images: ImageFiles
+    root: str
+
+
 def collected(logits, labels, images, root="/data"):
+    return outcomes_of(logits, labels).table(Seen(images, root))
+
+
+def outcomes_of(logits, labels):
     outcomes = Outcomes()
     for rows, right in zip(logits.split(2), labels.split(2), strict=True):
         outcomes.add(answers(rows, right))
-    return outcomes.table(images, root)
+    return outcomes
 
 
 def test_what_is_kept_of_an_image():
@@ -67,8 +80,9 @@ def test_a_class_that_the_format_does_not_hold_is_refused():
 
 
 def test_what_is_written_is_read_by_our_reader_and_pandas(tmp_path):
-    table = collected(LOGITS, torch.tensor([1, 2, 0]), files(3))
-    write_outcomes(tmp_path / "outcomes.npy", table)
+    outcomes = outcomes_of(LOGITS, torch.tensor([1, 2, 0]))
+    table = outcomes.table(Seen(files(3), "/data"))
+    outcomes.write(tmp_path / "outcomes.npy", Seen(files(3), "/data"))
     np.testing.assert_array_equal(read_outcomes(tmp_path / "outcomes.npy"), table)
     frame = pd.DataFrame(np.load(tmp_path / "outcomes.npy"))
     assert list(frame.columns) == list(DTYPE.names)
@@ -77,7 +91,7 @@ def test_what_is_written_is_read_by_our_reader_and_pandas(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "outcomes.npy"
-    write_outcomes(path, collected(LOGITS, torch.tensor([1, 2, 0]), files(3)))
+    outcomes_of(LOGITS, torch.tensor([1, 2, 0])).write(path, Seen(files(3), "/data"))
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(OutcomesError, match=r"outcomes\.npy is no whole file of outcomes"):
         read_outcomes(path)
@@ -89,14 +103,14 @@ def test_a_damaged_file_is_named(tmp_path):
 RANK = """
 import sys, torch, numpy as np
 from training.distributed import Ranks, join, ranks_of
-from tests.training.test_outcomes import files
+from tests.training.test_outcomes import Seen, files
 from training.outcomes import Outcomes, answers
 ranks = ranks_of()
 join(ranks)
 logits = torch.randn(7, 9, generator=torch.Generator().manual_seed(0))
 outcomes = Outcomes()
 outcomes.add(answers(logits[ranks.rank :: ranks.count], torch.arange(7)[ranks.rank :: ranks.count]))
-np.save(f"{sys.argv[1]}/{ranks.rank}.npy", outcomes.table(files(7), "/data", ranks))
+np.save(f"{sys.argv[1]}/{ranks.rank}.npy", outcomes.table(Seen(files(7), "/data"), ranks))
 """
 
 

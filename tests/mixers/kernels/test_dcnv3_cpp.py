@@ -71,6 +71,8 @@ def test_threads_that_compile_the_same_source_get_one_complete_library(tmp_path:
     (library,) = libraries
     built = library.stat().st_mtime_ns
     assert compiled(source, command).stat().st_mtime_ns == built
+    (tmp_path / "copy").mkdir()
+    assert compiled(Path(shutil.copy(source, tmp_path / "copy")), command) == library
 
     source.write_text('extern "C" int answer() { return 43; }\n')
     assert compiled(source, command) != library
