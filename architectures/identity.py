@@ -11,6 +11,7 @@ import torch
 from mixers import MIXERS, Mixer, mixer_identity, source_digest
 
 from .backbone import Backbone
+from .budget import budget_rule
 from .network import NetworkSpec, build_network
 
 # Arguments of networks that are no part of the digest: said elsewhere in a cell's identity, or, as the options of
@@ -53,7 +54,9 @@ def network_identity(spec: NetworkSpec) -> NetworkIdentity:
         }
         # A network of its own may hold mixers with fixed options, which are in no need of being named.
         built = [module for module in network.modules() if isinstance(module, Mixer) and hasattr(module, "options")]
-        named = {"name": spec.name, "scale": spec.scale, "budget": spec.budget}
+        # Rows of different rules are never compared, so that one rule's result is not another's, whatever was built.
+        rule = budget_rule(mixers, spec.scale, spec.budget, spec.dims, spec.depths) if spec.name == "unified" else None
+        named = {"name": spec.name, "scale": spec.scale, "budget": rule}
         digest = digest_of(named | {"options": options, "mixers": [mixer_identity(mixer) for mixer in built]})
         _KNOWN[key] = NetworkIdentity(digest, built_from["drop_path_rate"])
     return _KNOWN[key]

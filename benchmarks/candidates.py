@@ -36,7 +36,7 @@ def build(entry: str, which: str) -> nn.Module:
 
 def network_config(entry: str, which: str = OURS) -> Mapping[str, Any]:
     """What of a cell's configuration names the network: for ours the same that `run.py` writes."""
-    common = {"options": {}, "mixers": None, "budget": "params"}
+    common = {"options": {}, **dict.fromkeys(("mixers", "budget", "dims", "depths"))}
     if which == BASELINE:
         return {"network": common | {"name": entry, "baseline": True}, "mixer": None, "scale": None, "contents": None}
     if entry not in list_networks():

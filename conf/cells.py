@@ -16,7 +16,8 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-_GROUPED: set[str] = set()
+_CHECKED: set[str] = set()
+"""Networks that build, with the parameter groups of a recipe."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -40,9 +41,9 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_groups_and_candidates(complete)
         _check_device(plain)
-        # A network that cannot be built, even on the meta device, has no identity, and would fail in the cell.
+        _check_candidates(complete)
+        _check_network(complete)
         return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
@@ -65,7 +66,8 @@ def _check_choices(config: Mapping[str, Any]) -> None:
     check_subject(config)
     compared = config["task"].get("compare")
     if network["name"] != "unified":
-        for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
+        of_unified = {f"network.{key}": network[key] for key in ("mixers", "budget", "dims", "depths")}
+        for key, value in {"mixer": config["mixer"], "scale": config["scale"], **of_unified}.items():
             if value is not None:
                 raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
     else:
@@ -135,28 +137,31 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_groups_and_candidates(config: Mapping[str, Any]) -> None:
-    """What follows from network and recipe, or from task=speed, with nothing allocated."""
-    import torch
+def _check_candidates(config: Mapping[str, Any]) -> None:
+    if config["task"]["name"] == "speed":
+        from launch.candidates import check_candidates
 
-    from architectures import build_network
+        check_candidates(config)
+
+
+def _check_network(config: Mapping[str, Any]) -> None:
+    """What fails on the meta device, where it costs no memory, would fail in the cell."""
+    from architectures import check_network
     from launch.network import LEARNING, network_spec
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
     if config["task"]["name"] == "speed":
-        from launch.candidates import check_candidates
-
-        check_candidates(config)
-    if config["task"]["name"] not in LEARNING:
-        return
-    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
-    # Many cells of a sweep have the same network: seeds and data sets differ.
-    key = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
-    if key not in _GROUPED:
-        with torch.device("meta"):
-            parameter_groups(build_network(spec), recipe)
-        _GROUPED.add(key)
+        return  # its candidates were checked
+    spec = network_spec(config)
+    recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
+    groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
+    # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
+    if repr((spec, groups)) not in _CHECKED:
+        network = check_network(spec)
+        if recipe:
+            parameter_groups(network, recipe)
+        _CHECKED.add(repr((spec, groups)))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from .contract import Mixer
 from .registry import (
     MIXERS,
     build_mixer,
+    check_options,
     load_entry_points,
     load_mixer_module,
     loaded_digest,
@@ -30,6 +31,7 @@ __all__ = [
     "MIXERS",
     "Mixer",
     "build_mixer",
+    "check_options",
     "load_mixer_module",
     "loaded_digest",
     "mixer_identity",

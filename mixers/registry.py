@@ -63,6 +63,18 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
     Raises:
         ValueError: unknown mixer, unknown, missing or wrongly typed option, or a value that the mixer cannot have.
     """
+    check_options(name, options)
+    known = mixer_options(name)
+    missing = [key for key, option in known.items() if option.default is option.empty and key not in options]
+    if missing:
+        raise ValueError(f"mixer {name!r} needs a value for {', '.join(missing)}")
+    mixer = MIXERS[name](dim, resolution, **options)
+    mixer.options = {key: options.get(key, option.default) for key, option in known.items()}
+    return mixer
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises: ValueError for an option that mixer `name` does not have, or a value that is not of the option's type."""
     known = mixer_options(name)
     for option, value in options.items():
         if option not in known:
@@ -70,12 +82,6 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
         if not _has_type(value, known[option].annotation):
             wanted = inspect.formatannotation(known[option].annotation)
             raise ValueError(f"{option}={value!r}: mixer {name!r} wants {wanted}, not {type(value).__name__}")
-    missing = [key for key, option in known.items() if option.default is option.empty and key not in options]
-    if missing:
-        raise ValueError(f"mixer {name!r} needs a value for {', '.join(missing)}")
-    mixer = MIXERS[name](dim, resolution, **options)
-    mixer.options = {key: options.get(key, option.default) for key, option in known.items()}
-    return mixer
 
 
 def source_digest(name: str) -> str | None:
