@@ -1,6 +1,8 @@
 """From what Hydra composed to a plain cell, with every check that can be made before anything is allocated."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -52,7 +54,8 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_that_it_builds(complete)
+        with _said_in_a_sentence():
+            _check_that_it_builds(complete)
         _check_device(plain)
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
@@ -161,6 +164,20 @@ def _check_that_it_builds(config: Mapping[str, Any]) -> None:
     if repr(spec) not in _NETWORKS_THAT_BUILD:
         check_network(spec)
         _NETWORKS_THAT_BUILD.add(repr(spec))
+
+
+@contextmanager
+def _said_in_a_sentence() -> Iterator[None]:
+    """Over values that nobody thought of, layers and torch stumble in their own ways; where, is for those who look."""
+    try:
+        yield
+    except (RuntimeError, OverflowError, TypeError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"the network cannot be built from these values: {type(error).__name__}: {said} "
+            f"({frame.filename}, line {frame.lineno})"
+        ) from error
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:
