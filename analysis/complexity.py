@@ -32,9 +32,12 @@ PRODUCTS = frozenset({"convolution", "dynamic_convolution", "linear", "matmul", 
 """Kinds that torch's own counter has formulas for."""
 
 NORMS_AND_POOLING = frozenset(
-    {"layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample_bilinear2d"}
+    {"layer_norm", "batch_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample_nearest2d"}
 )
-"""Kinds that fvcore counts with its own formulas, at several per element."""
+"""Kinds that fvcore counts with its own formulas although they accumulate no products; the last only copies."""
+
+INTERPOLATION = "upsample_bilinear2d"
+"""Four products for each pixel that comes out, to fvcore as well."""
 
 AVOIDED = "avoided_work"
 """What the authors' code does and the mixers here do not need to."""
@@ -133,8 +136,8 @@ def _counted(counts: Counter[str], rule: CountingRule) -> dict[str, int]:
     """MACs of the kinds of operators that `rule` counts, the largest first."""
     kinds = {
         CountingRule.macs: set(counts) - NORMS_AND_POOLING - {ACTIVATIONS, POOLING},
-        CountingRule.fvcore: PRODUCTS | NORMS_AND_POOLING,
-        CountingRule.authors: PRODUCTS | NORMS_AND_POOLING | {POOLING, AVOIDED},
+        CountingRule.fvcore: PRODUCTS | NORMS_AND_POOLING | {INTERPOLATION},
+        CountingRule.authors: PRODUCTS | NORMS_AND_POOLING | {INTERPOLATION, POOLING, AVOIDED},
         CountingRule.conv_linear: {"convolution", "linear"},
     }[rule]
     return {kind: int(macs) for kind, macs in counts.most_common() if kind in kinds}

@@ -83,6 +83,11 @@ def grid_sampler_macs(inputs: Sequence[Value], output: Value) -> int:
     return neighbours[mode] * math.prod(shape(output))
 
 
+def bilinear_macs(inputs: Sequence[Value], output: Value) -> int:
+    """Four weighted neighbours for each pixel, as many as `grid_sampler_macs` counts."""
+    return 4 * math.prod(shape(output))
+
+
 def dcnv3_macs(inputs: Sequence[Value], output: Value) -> int:
     """Every point gives each channel four products of the interpolation and one by the point's weight."""
     points = shape(inputs[2])[-1]
@@ -112,6 +117,11 @@ def convolution_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Cou
 def sampling_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
     """Samples are operands of the weighted sum that follows, which a kernel never writes to memory: no activations."""
     return Counter({"sampling": grid_sampler_macs(inputs, outputs[0])})
+
+
+def upsampling_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
+    """Under fvcore's name; no activations, as for samples."""
+    return Counter({"upsample_bilinear2d": bilinear_macs(inputs, outputs[0])})
 
 
 def sum_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
@@ -145,6 +155,7 @@ HANDLES: dict[str, Handle] = {
     "aten::einsum": handle("matmul", einsum_macs),
     "aten::scaled_dot_product_attention": handle("attention", attention_macs),
     "aten::grid_sampler": sampling_handle,
+    "aten::upsample_bilinear2d": upsampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "stmbench::involution": handle("weighted_sum", involution_macs),
     "aten::sum": sum_handle,

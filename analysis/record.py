@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-SCHEMA = 1
-STATUSES = ("completed", "failed", "out_of_memory", "preempted", "running")
+from .record_check import STATUSES, what_is_wrong
+
 # Keys of `config.data` that change nothing in a result: where the files lie or come from, and how many processes
 # read them.
 PLACE_KEYS = ("root", "download", "workers")
@@ -26,7 +26,7 @@ STATUS_LINE = re.compile(rb'^ "status": "(\w+)",$', re.MULTILINE)
 class Record(TypedDict):
     """What is known of a cell. Names of results and of columns of rows end in their unit where they have one."""
 
-    schema: int  # SCHEMA
+    schema: int  # analysis.record_check.SCHEMA
     cell: str  # 12 hexadecimal digits, a hash of what defines the result
     name: str  # for people; two cells may share it
     sweep: str
@@ -95,14 +95,14 @@ def read_record(path: Path) -> Record:
 
     Raises:
         FileNotFoundError: there is none.
-        UnreadableRecordError: the file is half-written, damaged or of another schema.
+        UnreadableRecordError: the file is half-written, damaged or of another schema, or says what cannot be.
     """
     try:
         record = json.loads(path.read_bytes())
-    except ValueError as error:  # also a UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # also a UnicodeDecodeError
         raise UnreadableRecordError(f"{path} is not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("status") not in STATUSES:
-        raise UnreadableRecordError(f"{path} is not a record of schema {SCHEMA}")
+    if problem := what_is_wrong(record):
+        raise UnreadableRecordError(f"{path}: {problem}")
     return record
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from .record import SCHEMA, STATUSES
+from .record_check import what_is_wrong
 
 log = logging.getLogger(__name__)
 
@@ -100,34 +100,41 @@ RECORDS_QUERY = """
     WITH files AS (SELECT filename AS path, TRY(decode(content)) AS content FROM read_blob($paths)),
     texts AS (SELECT path, CASE WHEN json_valid(content) THEN content END AS text FROM files),
     parsed AS (SELECT path, text, json_transform(text, $structure) AS record FROM texts)
-    SELECT {expressions}, record.schema AS schema, text IS NOT NULL AS whole FROM parsed ORDER BY path
+    SELECT {expressions}, text FROM parsed ORDER BY path
 """
 
 
 def read_records(root: Path | str, sweep: str | None = None) -> pd.DataFrame:
     """All records under `root`, one a row, of one sweep or of all; COLUMNS names the columns.
 
-    Files that are not whole records are left out: a warning in the log counts and names them, and so does
-    `frame.attrs["unreadable"]`, a list of sentences.
+    Files that are not whole records, or say what cannot be (see `record_check`), are left out: a line in the log
+    counts and names them, and so does `frame.attrs["unreadable"]`, a list of sentences.
     """
     paths = sorted(Path(root).rglob("record.json"))
     expressions = ", ".join(f"{source} AS {name}" for name, (source, _) in COLUMNS.items())
     found = _query(RECORDS_QUERY.format(expressions=expressions), paths, structure=json.dumps(STRUCTURE))
     found = found.astype({name: dtype for name, (_, dtype) in COLUMNS.items()})
-    good = (found["schema"] == SCHEMA) & found["status"].isin(STATUSES) & found["cell"].notna()
-    good &= found["network"].notna()
-    unreadable = [
-        f"{path}: {f'not a record of schema {SCHEMA}' if whole else 'half-written or damaged'}"
-        for path, whole in found.loc[~good, ["path", "whole"]].itertuples(index=False)
-    ]
+    problems = [_problem(text) for text in found["text"]]
+    unreadable = [f"{path}: {problem}" for path, problem in zip(found["path"], problems, strict=True) if problem]
     if unreadable:
-        log.warning("%d unreadable records left out: %s", len(unreadable), "; ".join(unreadable))
-    records = found.loc[good, list(COLUMNS)]
+        # Not a warning: whoever makes tables of them says so beneath, once.
+        log.info("%d unreadable records left out: %s", len(unreadable), "; ".join(unreadable))
+    records = found.loc[[problem is None for problem in problems], list(COLUMNS)]
     if sweep is not None:
         records = records[records["sweep"] == sweep]
     records = records.reset_index(drop=True)
     records.attrs["unreadable"] = unreadable
     return records
+
+
+def _problem(text: str | None) -> str | None:
+    """Why a file is no record that a table can use; None where it is one."""
+    if text is None:
+        return "half-written or damaged"
+    try:
+        return what_is_wrong(json.loads(text))
+    except (ValueError, RecursionError):
+        return "half-written or damaged"
 
 
 # One measurement of speed. The conditions say how it was taken: measurements compare where all of these are equal.

@@ -7,11 +7,11 @@ from enum import StrEnum
 class CountingRule(StrEnum):
     """Which operators count as multiply-accumulates (MACs).
 
-    macs: convolutions, linear layers, matrix products, attention (queries × keys and weights × values), and sampling
-        with its interpolation. The rule of every table here.
+    macs: convolutions, linear layers, matrix products, attention (queries × keys and weights × values), sampling with
+        its interpolation, and bilinear upsampling (4 for each pixel). The rule of every table here.
     fvcore: as fvcore counts: norms and pooling too (5 for each element of a LayerNorm with affine parameters, 2 of a
-        BatchNorm, 1 of a pooling window), sampling not. Reproduces the totals that fvcore gives for STM-Evaluation's
-        20 variants and for Conformer.
+        BatchNorm, 1 of a pooling window, 1 of a map enlarged by copying), sampling not. Reproduces the totals that
+        fvcore gives for STM-Evaluation's 20 variants and for Conformer.
     authors: as fvcore counts the authors' own code: by rule fvcore, plus the work that a mixer here avoids and theirs
         does (`Mixer.authors_macs`). The rule of published totals.
     conv_linear: convolutions and linear layers only, as counters that hook modules do: ConTNet's published "FLOPs".
@@ -68,6 +68,7 @@ class CheckSettings:
 
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+MOST_THREADS = 1024
 
 
 @dataclass
@@ -140,7 +141,13 @@ class SpeedSettings:
             self.max_steps,
             f"must be at least min_steps, {self.min_steps}",
         )
-        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be at least 1")
+        check_threads(self.threads, "task.threads")
+
+
+def check_threads(threads: int | None, key: str) -> None:
+    """Raises ValueError for a number of CPU threads that nobody means: thousands of them end the interpreter."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{key}={threads}: must be between 1 and {MOST_THREADS}")
 
 
 def _require(holds: bool, key: str, value: object, rule: str) -> None:

@@ -10,6 +10,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from mixers import Mixer
+from mixers.kernels.as_built import is_as_built
 from mixers.kernels.residual import residual
 
 from .channels_last import channels_first, channels_last
@@ -17,18 +18,40 @@ from .mlp import MLP
 
 
 class LayerScale(nn.Module):
-    """One learned factor per channel of a branch, `gamma`, which the sum of the branch and its input applies."""
+    """One learned factor per channel of a branch, `gamma`."""
 
     def __init__(self, dim: int, initial: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((dim,), float(initial)))
 
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
 
-def kept(drop_path: nn.Module, x: Tensor) -> Tensor | None:
-    """Stochastic depth's factor of each image in `x`: B; None where all of them are 1."""
-    if not drop_path.training or getattr(drop_path, "drop_prob", 0.0) == 0.0:
-        return None
-    return drop_path(x.new_ones(len(x), 1)).flatten()
+
+def add_branch(x: Tensor, branch: Tensor, layer_scale: nn.Module, drop_path: nn.Module) -> Tensor:
+    """x + drop_path(layer_scale(branch)), in one pass where both are what blocks build."""
+    if not _are_factors(layer_scale, drop_path):
+        return x + drop_path(layer_scale(branch))
+    return residual(x, branch, *_factors(layer_scale, drop_path, x))
+
+
+def add_mlp(x: Tensor, normed: Tensor, mlp: nn.Module, layer_scale: nn.Module, drop_path: nn.Module) -> Tensor:
+    """x + drop_path(layer_scale(mlp(normed))), in few passes where all of them are what blocks build."""
+    if not (is_as_built(mlp, MLP) and _are_factors(layer_scale, drop_path)):
+        return add_branch(x, mlp(normed), layer_scale, drop_path)
+    return mlp.added_to(x, normed, *_factors(layer_scale, drop_path, x))
+
+
+def _are_factors(layer_scale: nn.Module, drop_path: nn.Module) -> bool:
+    """Whether both only multiply, by numbers that need no call to be known: nothing wrapped, hooked or replaced."""
+    return is_as_built(layer_scale, LayerScale, nn.Identity) and is_as_built(drop_path, DropPath, nn.Identity)
+
+
+def _factors(layer_scale: nn.Module, drop_path: nn.Module, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Layer scale's factor of each channel, C, and stochastic depth's of each image in `x`, B; None where all are 1."""
+    drops = isinstance(drop_path, DropPath) and drop_path.training and drop_path.drop_prob > 0
+    keep = drop_path(x.new_ones(len(x), 1)).flatten() if drops else None
+    return getattr(layer_scale, "gamma", None), keep
 
 
 class PositionEmbedding(nn.Module):
@@ -85,6 +108,5 @@ class Block(nn.Module):
         mixed = x if self.position is None else self.position(x)
         if self.position_in_residual:
             x = mixed
-        scales = [getattr(layer_scale, "gamma", None) for layer_scale in (self.layer_scale1, self.layer_scale2)]
-        x = residual(x, self.mixer(self.norm1(mixed)), scales[0], kept(self.drop_path, x))
-        return self.mlp(self.norm2(x), onto=x, scale=scales[1], keep=kept(self.drop_path, x))
+        x = add_branch(x, self.mixer(self.norm1(mixed)), self.layer_scale1, self.drop_path)
+        return add_mlp(x, self.norm2(x), self.mlp, self.layer_scale2, self.drop_path)

@@ -6,7 +6,7 @@ Their parameters are those of the torch classes, so checkpoints do not see the d
 
 from torch import Tensor, nn
 
-from mixers.kernels.linear import ReorderedWeight
+from mixers.kernels.linear import MatrixLayer
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -26,18 +26,17 @@ class ChannelsLastConv2d(nn.Conv2d):
         return channels_last(super().forward(channels_first(x)))
 
 
-class Pointwise(ReorderedWeight, nn.Conv2d):
+class Pointwise(MatrixLayer, nn.Conv2d):
     """1x1 `nn.Conv2d` without bias from `B, H, W, C` to `B, H, W, C'`: a linear layer."""
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__(in_dim, dim, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.apply_matrix(x)
 
+def normed(norm: nn.Module, x: Tensor) -> Tensor:
+    """Batch norm over the last axis of `B, H, W, C`.
 
-class ChannelsLastBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` over the last axis of `B, H, W, C`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return channels_last(super().forward(channels_first(x)))
+    `norm` is PyTorch's own, for `B, C, H, W`, so that whoever replaces batch norms (to synchronise or to freeze them)
+    finds what it expects.
+    """
+    return channels_last(norm(channels_first(x)))

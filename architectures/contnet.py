@@ -20,8 +20,8 @@ from timm.layers import DropPath, Mlp, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from mixers.contract import require
+from mixers.kernels.frozen import KeepsWhenFrozen
 from mixers.kernels.linear import Linear
-from mixers.kernels.remembered import Remembered
 
 from .backbone import Backbone, Blocks
 from .channels_last import channels_first, channels_last
@@ -30,8 +30,11 @@ from .padding import pad_to_multiple
 from .registry import register_networks
 
 
-class WindowAttention(nn.Module):
-    """Multi-head self-attention inside non-overlapping P x P windows. `B, H, W, C` kept, any H and W."""
+class WindowAttention(KeepsWhenFrozen):
+    """Multi-head self-attention inside non-overlapping P x P windows. `B, H, W, C` kept, any H and W.
+
+    Frozen, it keeps the mask of the last H and W.
+    """
 
     def __init__(
         self,
@@ -50,7 +53,6 @@ class WindowAttention(nn.Module):
         self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = Linear(dim, dim)
         self.proj_dropout = nn.Dropout(dropout)
-        self.mask = Remembered()
         self.relative_position_bias_table: nn.Parameter | None = None
         if relative_position_bias:
             self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
@@ -67,7 +69,7 @@ class WindowAttention(nn.Module):
             query,
             key,
             value,
-            attn_mask=self.mask(
+            attn_mask=self.keep(
                 lambda: self._attention_mask(height, width, query),
                 self.relative_position_bias_table,
                 *(height, width, query.device, query.dtype),

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 from mixers import build_mixer
 from mixers.contract import require
 from mixers.kernels.linear import Linear
-from mixers.kernels.residual import residual
 
 from .backbone import Backbone, Blocks
-from .block import kept
-from .channels_last import ChannelsLastBatchNorm2d, Pointwise, channels_first, channels_last
+from .block import add_branch, add_mlp
+from .channels_last import Pointwise, channels_first, channels_last, normed
 from .initialization import truncated_normal
 from .mlp import MLP
 from .padding import pad_to_multiple
 from .registry import register_networks
+
+UNSCALED = nn.Identity()  # in place of a layer scale
 
 
 class MixingLayer(nn.Module):
@@ -41,16 +42,16 @@ class MixingLayer(nn.Module):
     def __init__(self, dim: int, mixer: nn.Module) -> None:
         super().__init__()
         self.pointwise1 = Pointwise(dim, dim)
-        self.norm1 = ChannelsLastBatchNorm2d(dim)
+        self.norm1 = nn.BatchNorm2d(dim)
         self.mixer = mixer
-        self.norm2 = ChannelsLastBatchNorm2d(dim)
+        self.norm2 = nn.BatchNorm2d(dim)
         self.pointwise2 = Pointwise(dim, dim)
-        self.norm3 = ChannelsLastBatchNorm2d(dim)
+        self.norm3 = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm1(self.pointwise1(x)), inplace=True)
-        x = F.relu(self.norm2(self.mixer(x)), inplace=True)
-        return self.norm3(self.pointwise2(x))
+        x = F.relu(normed(self.norm1, self.pointwise1(x)), inplace=True)
+        x = F.relu(normed(self.norm2, self.mixer(x)), inplace=True)
+        return normed(self.norm3, self.pointwise2(x))
 
 
 class DWNetBlock(nn.Module):
@@ -66,15 +67,15 @@ class DWNetBlock(nn.Module):
         super().__init__()
         self.size_divisor = size_divisor
         self.mixing = MixingLayer(dim, mixer)
-        self.norm = ChannelsLastBatchNorm2d(dim)
+        self.norm = nn.BatchNorm2d(dim)
         self.mlp = MLP(dim, 4)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         mixed = self.mixing(pad_to_multiple(x, self.size_divisor))[:, :height, :width]
-        x = residual(x, mixed, keep=kept(self.drop_path, x))
-        return self.mlp(self.norm(x), onto=x, keep=kept(self.drop_path, x))
+        x = add_branch(x, mixed, UNSCALED, self.drop_path)
+        return add_mlp(x, normed(self.norm, x), self.mlp, UNSCALED, self.drop_path)
 
 
 class PatchEmbedding(nn.Module):
@@ -173,7 +174,7 @@ class DWNet(Backbone):
                 truncated_normal(module.reduction)
 
     def feature_map(self, state: Tensor, index: int) -> Tensor:
-        return channels_last(self.output_norms[index](channels_first(state)))
+        return normed(self.output_norms[index], state)
 
     def final_state(self, state: Tensor) -> Tensor:
         return self.norm(self.feature_map(state, len(self.stages) - 1))

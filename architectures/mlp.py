@@ -1,10 +1,13 @@
 """The MLP of a block, on maps that stay `B, H, W, C`."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from mixers.kernels.as_built import is_as_built
 from mixers.kernels.gelu import gelu, gelu_and_gradients
 from mixers.kernels.linear import Linear, onednn_takes, product
 from mixers.kernels.residual import residual, takes_residual, write_residual
@@ -17,7 +20,8 @@ class MLP(nn.Module):
     """Linear C -> ratio C, GELU, linear back; over the last axis.
 
     On the CPU, in float32, large maps are computed a few thousand positions at a time, so that hidden maps, several
-    times as large as the input, stay in its caches; for the gradient only the one in front of the GELU is kept.
+    times as large as the input, stay in its caches; for the gradient only the one in front of the GELU is kept. That
+    reads the layers' parameters: layers with hooks, wrapped or replaced ones are called instead.
     """
 
     def __init__(self, dim: int, ratio: float) -> None:
@@ -26,32 +30,40 @@ class MLP(nn.Module):
         self.fc1 = Linear(dim, hidden)
         self.fc2 = Linear(hidden, dim)
 
-    def forward(
-        self, x: Tensor, *, onto: Tensor | None = None, scale: Tensor | None = None, keep: Tensor | None = None
-    ) -> Tensor:
-        """MLP(x); with a map `onto` of the same shape, onto + scale * keep * MLP(x), as `residual` does."""
-        parameters = (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
-        if not onednn_takes(x, *parameters):
-            return _added(plain_mlp(x, *parameters), onto, scale, keep)
+    def forward(self, x: Tensor) -> Tensor:
+        if not self._takes(x):
+            return self.fc2(gelu(self.fc1(x)))
         rows = x.reshape(-1, x.shape[-1])
         if torch.is_grad_enabled():
-            return _added(ChunkedMLP.apply(rows, *parameters).reshape(x.shape), onto, scale, keep)
+            output = ChunkedMLP.apply(rows, self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+        else:
+            output = torch.empty_like(rows)
+            for chunk, part in self._parts(rows):
+                output[chunk] = part
+        return output.reshape(x.shape)
+
+    def added_to(self, base: Tensor, x: Tensor, scale: Tensor | None, keep: Tensor | None) -> Tensor:
+        """base + scale * keep * MLP(x), as `residual` has it; MLP(x) need not be there as a whole."""
+        if torch.is_grad_enabled() or keep is not None or not (takes_residual(base, x, scale) and self._takes(x)):
+            return residual(base, self(x), scale, keep)
+        rows, base_rows = x.reshape(-1, x.shape[-1]), base.reshape(-1, x.shape[-1])
         output = torch.empty_like(rows)
+        for chunk, part in self._parts(rows):
+            write_residual(output[chunk], base_rows[chunk], part, scale)
+        return output.reshape(x.shape)
+
+    def _takes(self, x: Tensor) -> bool:
+        """Whether both layers are done at once, with their parameters; otherwise they are called."""
+        layers = (self.fc1, self.fc2)
+        if not all(is_as_built(layer, Linear) for layer in layers):
+            return False
+        return onednn_takes(x, *(tensor for layer in layers for tensor in (layer.weight, layer.bias)))
+
+    def _parts(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """The MLP of a part of `rows` after the other; without gradients."""
         weight1, weight2 = self.fc1.weight_for(rows), self.fc2.weight_for(rows)
-        at_once = onto is not None and keep is None and takes_residual(onto, x, scale)
-        base = onto.reshape(rows.shape) if at_once else None
         for chunk in chunks(len(rows), self.fc1.out_features):
-            branch = product(product(rows[chunk], weight1, self.fc1.bias, gelu=True), weight2, self.fc2.bias)
-            if base is None:
-                output[chunk] = branch
-            else:
-                write_residual(output[chunk], base[chunk], branch, scale)
-        output = output.reshape(x.shape)
-        return output if at_once else _added(output, onto, scale, keep)
-
-
-def _added(branch: Tensor, onto: Tensor | None, scale: Tensor | None, keep: Tensor | None) -> Tensor:
-    return branch if onto is None else residual(onto, branch, scale, keep)
+            yield chunk, product(product(rows[chunk], weight1, self.fc1.bias, gelu=True), weight2, self.fc2.bias)
 
 
 def plain_mlp(x: Tensor, weight1: Tensor, bias1: Tensor, weight2: Tensor, bias2: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from mixers.kernels.gelu import gelu
 
 from .backbone import Blocks
 from .block import Block
-from .channels_last import ChannelsLastBatchNorm2d, ChannelsLastConv2d, channels_last
+from .channels_last import ChannelsLastConv2d, channels_last, normed
 
 NORM_EPS = 1e-6
 REDUCTIONS = (4, 8, 16, 32)
@@ -74,7 +74,7 @@ class ConvHead(nn.Module):
         super().__init__()
         hidden = int(HEAD_RATIO * dim)
         self.conv = ChannelsLastConv2d(dim, hidden, 1, bias=False)
-        self.norm = ChannelsLastBatchNorm2d(hidden)
+        self.norm = nn.BatchNorm2d(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return gelu(self.norm(self.conv(x)))
+        return gelu(normed(self.norm, self.conv(x)))

@@ -17,10 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from analysis.environment import environment
 from analysis.settings import PRECISIONS
+from launch import LaunchError
+from launch.output import check_output
+from launch.submission import Sweep
+from launch.terminal import accept_any_encoding
 
+from .arguments import count, seconds
+from .arguments import device as device_here
+from .arguments import threads as threads_at_once
 from .entries import MODES, Setting, contents, entry_names, settings_of
 from .result import Result, result_of
-from .runner import cell_of, measured_before, record_path, run, speed_settings
+from .runner import SWEEP, cell_of, measured_before, record_path, run, speed_settings
 from .table import line, table, write
 
 RESULTS = Path(__file__).with_name("results")
@@ -28,7 +35,11 @@ WIDE = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 1 if a setting failed."""
+    """Exit status 1 if a setting failed.
+
+    Raises: LaunchError where no record can be written.
+    """
+    accept_any_encoding()
     options = _parser().parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     defaults = contents()["devices"][torch.device(device).type]
@@ -47,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with_targets=device == "cpu",
         )
     )
+    check_output(Sweep(options.output / SWEEP))
     found = environment(device)
     console = Console()
     console.print(f"{found['device'] if device != 'cpu' else found['cpu']}, {len(chosen)} settings", highlight=False)
@@ -92,12 +104,12 @@ def _parser() -> argparse.ArgumentParser:
         "entries", nargs="*", choices=[[], *entry_names()], metavar="ENTRY", help="default: all of them"
     )
     parser.add_argument("--mode", nargs="+", choices=MODES, help="default: both")
-    parser.add_argument("--batch", nargs="+", type=int, help="default: those of the device, see entries.yaml")
+    parser.add_argument("--batch", nargs="+", type=count, help="default: those of the device, see entries.yaml")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the device")
     parser.add_argument("--compiled", action="store_true", help="ours also through torch.compile, which takes minutes")
-    parser.add_argument("--device", help="cpu, cuda or cuda:1; default: a GPU where there is one")
-    parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each candidate at the least (2)")
+    parser.add_argument("--device", type=device_here, help="cpu, cuda or cuda:1; default: a GPU where there is one")
+    parser.add_argument("--threads", type=threads_at_once, help="CPU threads")
+    parser.add_argument("--seconds", type=seconds, default=2.0, help="for each candidate at the least (2)")
     parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the records (runs)")
     parser.add_argument("--rerun", action="store_true", help="measure again what this commit has measured here")
     parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
@@ -107,5 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except LaunchError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command continues with the setting that was being measured.")

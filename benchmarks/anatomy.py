@@ -23,8 +23,11 @@ from analysis.speed.entrant import MEMORY_FORMATS
 from analysis.speed.steps import Step, inference_step, training_step
 from analysis.speed.turns import latencies
 from architectures import NetworkSpec
+from architectures.inference import inference_form
 from launch.cost import describe
+from launch.terminal import accept_any_encoding
 
+from .arguments import count, threads
 from .candidates import BASELINE, LAYOUTS, OURS, build
 from .entries import MODES, contents
 
@@ -65,7 +68,7 @@ def step_of(entry: str, which: str, mode: str, batch_size: int) -> Step:
     network = build(entry, which).to(memory_format=memory_format).train(mode == Mode.training)
     images = torch.randn(batch_size, 3, 224, 224).to(memory_format=memory_format)
     if mode == Mode.inference:
-        return inference_step(network, images, nullcontext())
+        return inference_step(inference_form(network), images, nullcontext())
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     return training_step(network, list(network.parameters()), images, nullcontext(), scaler)
 
@@ -94,12 +97,13 @@ def row(entry: str, mode: str, batch_size: int, repeats: int) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    accept_any_encoding()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.anatomy", description=__doc__.splitlines()[0])
     parser.add_argument("entries", nargs="*", default=list(contents()["networks"]), metavar="ENTRY")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=count, default=8)
+    parser.add_argument("--threads", type=threads, default=2)
+    parser.add_argument("--repeats", type=count, default=7)
     options = parser.parse_args(arguments)
     if unknown := set(options.entries) - set(contents()["networks"]):
         parser.error(f"no network {', '.join(sorted(unknown))}: choose from {', '.join(contents()['networks'])}")

@@ -21,11 +21,14 @@ import yaml
 from PIL import Image
 from timm.data import create_dataset, create_loader
 
+from launch.terminal import accept_any_encoding
 from training.augmentation import TrainingAugmentation
 from training.data import training_batches
 from training.data.decoding import DECODERS, decode
 from training.data.random_augment import allow_posterizing_to_black
 from training.settings import DataSettings, RecipeSettings
+
+from .arguments import count
 
 CONF = Path(__file__).parents[1] / "conf"
 WIDTH, HEIGHT, QUALITY = 500, 375, 95
@@ -128,12 +131,13 @@ def decoding_alone(folder: Path, images: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
+    accept_any_encoding()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/loader_images"))
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=count, default=2000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=count, default=64)
+    parser.add_argument("--rounds", type=count, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     make_images(options.folder, options.images)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from .arguments import count
 from .commands import measure
 
 ROOT = Path(__file__).parents[1]
@@ -80,8 +81,8 @@ def measure_tree(folder: Path, example: Path, count: int, repeats: int, with_tab
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, nargs="+", default=[1000, 10000])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--records", type=count, nargs="+", default=[1000, 10000])
+    parser.add_argument("--repeats", type=count, default=3)
     parser.add_argument("--directory", type=Path, help="a folder of the file system that is to be measured")
     parser.add_argument("--table-up-to", type=int, default=1000, help="records with which task=table is run, too")
     options = parser.parse_args(arguments)
@@ -89,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="record-scale-", dir=options.directory) as folder:
         example = example_cell(Path(folder))
-        for count in options.records:
-            print(measure_tree(Path(folder), example, count, options.repeats, count <= options.table_up_to), flush=True)
+        for records in options.records:
+            with_table = records <= options.table_up_to
+            print(measure_tree(Path(folder), example, records, options.repeats, with_table), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from analysis.environment import environment
-from analysis.record import Record, read_record, timestamp, write_record
+from analysis.record import Record, UnreadableRecordError, read_record, timestamp, write_record
 from analysis.settings import SpeedSettings
 from analysis.speed import measure
 from launch import Cell
@@ -71,7 +71,10 @@ def measured_before(path: Path, fingerprint: str, commit: str | None) -> Record 
     """The record at `path` if it is complete and of the same environment and commit."""
     if not path.exists():
         return None
-    record = read_record(path)
+    try:
+        record = read_record(path)
+    except UnreadableRecordError:  # as good as none
+        return None
     done_here = record["environment"].get("fingerprint") == fingerprint
     same_code = record["environment"].get("commit") == commit
     return record if record["status"] == "completed" and done_here and same_code else None

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tests.slurm.sweeps import write_images
 
+from .arguments import count, seconds
 from .commands import measure
 
 ROOT = Path(__file__).parents[1]
@@ -78,10 +79,10 @@ def measure_slurm(jobs: int, cpus: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, default=1000)
-    parser.add_argument("--cells-per-job", type=int, nargs="+", default=[1, 50])
-    parser.add_argument("--cpus", type=int, default=4, help="CPUs of a job, so that not too many run at once")
-    parser.add_argument("--seconds", type=float, default=60, help="how long to watch each")
+    parser.add_argument("--cells", type=count, default=1000)
+    parser.add_argument("--cells-per-job", type=count, nargs="+", default=[1, 50])
+    parser.add_argument("--cpus", type=count, default=4, help="CPUs of a job, so that not too many run at once")
+    parser.add_argument("--seconds", type=seconds, default=60, help="how long to watch each")
     options = parser.parse_args(arguments)
     print("| cells | cells a job | jobs | s to submit | CPU s | peak MiB | cells/min |")
     print("|--:|--:|--:|--:|--:|--:|--:|")

@@ -8,8 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
+from launch.sweep_name import check_sweep_name
 
 from .errors import ConfigurationError
+from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
@@ -37,16 +39,21 @@ def to_cell(config: DictConfig) -> Cell:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigurationError(f"{error.full_key} has no value") from error
+    check_keys(plain)
+    check_values(plain)
     _check_choices(plain)
     # A user's file is part of what a result depends on: after an edit, the cell is another one.
     plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
+        check_sweep_name(plain["sweep"])
+        _check_seed(plain["seed"])
         plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
         _check_that_it_builds(complete)
+        _check_device(plain)
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
     return Cell(complete)
@@ -87,6 +94,20 @@ def _check_choices(config: Mapping[str, Any]) -> None:
             "task=evaluate needs weights=official, or weights=PATH: a cell's directory, a .safetensors file, or a "
             "checkpoint of the network's authors"
         )
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise ConfigurationError(f"seed={seed}: must not be negative")
+
+
+def _check_device(config: Mapping[str, Any]) -> None:
+    """Cells of Slurm run on other machines, and a complexity on none."""
+    if config["device"] != "cuda" or config["platform"]["name"] == "slurm" or config["task"]["name"] == "complexity":
+        return
+    from launch.tasks import device_of
+
+    device_of(config)
 
 
 def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:

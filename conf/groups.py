@@ -5,12 +5,13 @@ from inspect import Parameter
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from analysis.settings import CheckSettings, ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
 from launch.settings import PLATFORMS
-from training.settings import EvaluateSettings, LoaderSettings, TrainSettings
+from training.settings import EvaluateSettings, LoaderSettings, RecipeSettings, TrainSettings
 
-from .schema import CellConfig, CheckConfig, OverviewConfig
+from .schema import CellConfig, CheckConfig, NetworkConfig, OverviewConfig
 
 CELL_TASKS = {
     "complexity": ComplexitySettings,
@@ -36,11 +37,13 @@ def register_groups(mixer_module: str | None) -> None:
     `mixer_module` is a user's file that registers mixers of its own; it is imported first. This imports torch.
     """
     store = ConfigStore.instance()
-    store.store(name="cell_schema", node=CellConfig)
+    store.store(name="cell_schema", node=_cell_schema())
     for name, settings in CELL_TASKS.items():
         store.store(group="task", name=name, node=settings)
     for name, settings in PLATFORMS.items():
-        store.store(group="platform/schema", name=name, node=settings)
+        schema = OmegaConf.structured(settings)
+        _open(schema, "sbatch")
+        store.store(group="platform/schema", name=name, node=schema)
     _register_mixers(mixer_module)
 
 
@@ -69,6 +72,21 @@ def _register_mixers(mixer_module: str | None) -> None:
     store = ConfigStore.instance()
     for name in MIXERS:
         store.store(group="mixer", name=name, node=_mixer_config(name, mixer_options(name)))
+
+
+def _cell_schema() -> DictConfig:
+    """Closed but for what others check: the network its own options, the optimiser its own."""
+    schema = OmegaConf.structured(CellConfig)
+    for key, kind, options in (("network", NetworkConfig, "options"), ("recipe", RecipeSettings, "optimizer_options")):
+        schema[key] = OmegaConf.structured(kind)
+        _open(schema[key], options)
+    return schema
+
+
+def _open(schema: DictConfig, key: str) -> None:
+    """Any key may be given in the dictionary at `key`, if there is one, without Hydra's sign for a new one."""
+    if key in list(schema):  # `in` alone knows only what has a value
+        schema._get_node(key)._set_flag("struct", False)
 
 
 def _mixer_config(name: str, options: dict[str, Parameter]) -> type:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from conf import ConfigurationError, SweepComposer, to_cell
+from conf import ConfigurationError, SweepComposer, refusal, to_cell
 from launch import Cell, LaunchError, Outcome, dispatch
 
 # What they sweep over is known before anything has run.
@@ -20,7 +19,7 @@ SWEEPERS_WITHOUT_RESULTS = (
 )
 
 
-class CellsFailed(CompactHydraException):
+class CellsFailedError(LaunchError):
     """Some cells of the sweep failed; their records say why."""
 
 
@@ -37,8 +36,11 @@ class StmbenchLauncher(Launcher):
         for overrides in job_overrides:
             try:
                 cells.append(to_cell(composer.compose(overrides)))
-            except ConfigurationError as error:
-                raise CompactHydraException(f"cell {' '.join(overrides)}: {error}") from error
+            except Exception as error:
+                sentence = refusal(error)
+                if sentence is None:
+                    raise
+                raise ConfigurationError(f"cell {' '.join(overrides)}: {sentence}") from error
         if any(cell.is_dry_run for cell in cells):
             from launch.plan import print_plans
 
@@ -46,10 +48,7 @@ class StmbenchLauncher(Launcher):
             return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
         # A sweeper that chooses the next cells by the results of these cannot go on without them.
         wait = self.config.hydra.sweeper._target_ not in SWEEPERS_WITHOUT_RESULTS
-        try:
-            found = dispatch(cells, rerun=self.config.rerun, wait=wait)
-        except LaunchError as error:
-            raise CompactHydraException(str(error)) from error
+        found = dispatch(cells, rerun=self.config.rerun, wait=wait)
         if found is None:
             return [_submitted(overrides, cell) for overrides, cell in zip(job_overrides, cells, strict=True)]
         outcomes = {outcome.cell.directory: outcome for outcome in found}
@@ -76,7 +75,7 @@ def _job_return(overrides: Sequence[str], outcome: Outcome) -> JobReturn:
         result.return_value = outcome.record["results"].get("top1_percent")
     else:
         result.status = JobStatus.FAILED
-        result.return_value = CellsFailed(f"{outcome.cell.name}: {outcome.record['reason']}")
+        result.return_value = CellsFailedError(f"{outcome.cell.name}: {outcome.record['reason']}")
     return result
 
 

@@ -8,26 +8,37 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .cell import DamagedCellError
 from .interruption import Preempted, exit_status
+from .nearest import did_you_mean
 from .submission import LaunchError, Sweep
 from .sweep import nothing_failed, plural
+from .sweep_name import check_sweep_name
+from .terminal import accept_any_encoding
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 when all went well (for status: every cell is completed), 1 when not, 2 for an unknown name."""
     options = _parser().parse_args(arguments)
+    accept_any_encoding()
+    try:
+        check_sweep_name(options.sweep)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     sweep = Sweep(options.output / options.sweep)
     if not sweep.has_cells():
         known = sorted(path.name for path in options.output.glob("*") if Sweep(path).has_cells())
         listing = f"there are {', '.join(known)}" if known else "there is none"
-        print(f"no sweep {options.sweep!r} in {options.output}: {listing}", file=sys.stderr)
+        question = did_you_mean(options.sweep, known)
+        print(f"no sweep {options.sweep!r} in {options.output}: {listing}{question}", file=sys.stderr)
         return 2
     try:
         return options.run(sweep, options, Console())
     except UnknownCellError as error:
         print(error, file=sys.stderr)
         return 2
-    except LaunchError as error:
+    except (LaunchError, DamagedCellError) as error:
         print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Preempted) as stop:

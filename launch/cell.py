@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,17 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
 }
 # The C versions are several times faster; not every build of PyYAML has them.
 LOADER, DUMPER = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LONGEST_NAME = 150
 NETWORK_KEYS = ("network", "mixer", "mixer_source", "scale")
+
+
+# Without these, what a file holds is no configuration of a cell.
+NEEDED_KEYS = ("network", "data", "task", "platform", "sweep", "output")
+REMEDY = "give the sweep's own command again, which writes it anew, or delete the folder"
+
+
+class DamagedCellError(ValueError):
+    """A cell's configuration cannot be read; the message names the file."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -60,7 +71,15 @@ def display_name(config: Mapping[str, Any]) -> str:
     parts.append(task)
     if "seed" in RESULT_KEYS[task]:
         parts.append(f"seed{config['seed']}")
-    return "-".join(str(part) for part in parts)
+    return _as_file_name("-".join(str(part) for part in parts))
+
+
+def _as_file_name(text: str) -> str:
+    """`text` without what separates folders, and no longer than a folder's name may be with more behind it."""
+    whole = re.sub(r"[/\x00-\x1f]", "-", text).lstrip(".").encode()
+    if len(whole) <= LONGEST_NAME:
+        return whole.decode()
+    return f"{whole[: LONGEST_NAME - 3].decode(errors='ignore')}..."
 
 
 def candidate_labels(config: Mapping[str, Any]) -> list[str]:
@@ -132,7 +151,16 @@ class Cell:
 
     @classmethod
     def read(cls, directory: Path) -> "Cell":
-        """The cell whose `config.yaml` lies in `directory`, wherever that has been moved to since."""
-        return cls(
-            yaml.load((directory / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER), found_in=directory
-        )
+        """The cell whose `config.yaml` lies in `directory`, wherever that has been moved to since.
+
+        Raises: DamagedCellError naming the file.
+        """
+        path = directory / "config.yaml"
+        try:
+            config = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            said = getattr(error, "problem", None) or str(error)
+            raise DamagedCellError(f"{path} is damaged ({said}): {REMEDY}") from error
+        if not isinstance(config, dict) or not set(NEEDED_KEYS) <= set(config):
+            raise DamagedCellError(f"{path} is damaged (it lacks {', '.join(NEEDED_KEYS)}): {REMEDY}")
+        return cls(config, found_in=directory)

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from .cell import Cell
 from .execute import Outcome
+from .output import check_output
 from .settings import LocalSettings, PlatformSettings, SlurmSettings, platform_settings
 from .submission import Sweep
 from .sweep import distinct, run_sweep
@@ -26,7 +27,10 @@ def dispatch(
     console = console or Console()
     outcomes: list[Outcome] = []
     waits = True
-    for sweep, settings, group in groups(distinct(cells)):
+    found_groups = groups(distinct(cells))
+    for sweep, _, _ in found_groups:
+        check_output(sweep)
+    for sweep, settings, group in found_groups:
         if isinstance(settings, SlurmSettings):
             from .slurm.dispatch import submit_and_wait
 

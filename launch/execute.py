@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.record import SCHEMA, read_record, timestamp, write_record
+from analysis.record import UnreadableRecordError, read_record, timestamp, write_record
+from analysis.record_check import SCHEMA
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
@@ -28,7 +29,7 @@ from .reserve import Reserve
 from .supervision import Supervision
 from .tracking import track
 
-UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*")
+UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*", ".outcomes*.npy.*")
 """What a process that was killed while it wrote has left."""
 SECONDS_TO_END = 5.0
 """How long the leader may take to notice by itself that another rank failed."""
@@ -55,10 +56,14 @@ class Outcome:
 
 
 def finished_record(cell: Cell) -> Mapping[str, Any] | None:
-    """The record of a cell that needs no further run, or None."""
+    """The record of a cell that needs no further run, or None; one that is damaged is no record."""
     if not cell.record_path.exists():
         return None
-    record = read_record(cell.record_path)
+    try:
+        record = read_record(cell.record_path)
+    except UnreadableRecordError as error:
+        log.warning("%s: the cell is run again", error)
+        return None
     return record if record["status"] == "completed" else None
 
 
@@ -127,6 +132,8 @@ def _run(
 
     try:
         with interruptible() as interruption, track(cell) as on_epoch:
+            from mixers.kernels.used import by_operation, missing, used_implementations
+
             from .tasks import perform
 
             record["environment"] = _environment(cell)
@@ -136,7 +143,9 @@ def _run(
             if rerun:
                 shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
             supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
-            record |= perform(cell, supervision)
+            with used_implementations() as used:
+                record |= perform(cell, supervision)
+            record["environment"] |= {"kernels": by_operation(used), "missing_kernels": missing(used)}
             record["status"] = "completed"
     except (KeyboardInterrupt, Preempted):
         record |= {"status": "preempted", "reason": "Stopped before the end; the same command continues it."}
@@ -234,17 +243,21 @@ def _environment(cell: Cell) -> dict[str, Any]:
 
 @contextmanager
 def _cell_log(cell: Cell) -> Iterator[None]:
-    """Copy what the program logs during the cell into the cell's own file `log`."""
+    """Copy what the program logs during the cell into the cell's own file `log`; what it goes without is also said on
+    the terminal."""
     handler = logging.FileHandler(cell.directory / "log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
+    root, kernels = logging.getLogger(), logging.getLogger("mixers.kernels")
     level = root.level
+    if not root.handlers:  # else these say it
+        kernels.addHandler(logging.lastResort)
     root.addHandler(handler)
     root.setLevel(min(level, logging.INFO))
     try:
         yield
     finally:
         root.removeHandler(handler)
+        kernels.removeHandler(logging.lastResort)
         root.setLevel(level)
         with suppress(OSError):  # the last lines did not fit on a full disk
             handler.close()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from analysis.record import read_record, timestamp, write_record
+from analysis.record import UnreadableRecordError, read_record, timestamp, write_record
 
 from .attempts import DIED, Attempt, deaths, end, failing_nodes, read_attempts
 from .execute import opening_record
@@ -124,7 +124,10 @@ class Job:
         if self.sweep.status(name) in FINAL:
             return
         cell = self.sweep.cell(name)
-        record = read_record(cell.record_path) if self.sweep.status(name) else opening_record(cell)
+        try:
+            record = read_record(cell.record_path)
+        except (FileNotFoundError, UnreadableRecordError):
+            record = opening_record(cell)
         where = ", ".join(attempt.node for attempt in died)
         reason = f"Died {len(died)} times without a word, on {where}; last: {died[-1].reason or 'not seen'}"
         status = "out_of_memory" if (died[-1].reason or "").startswith(OUT_OF_MEMORY) else "failed"

@@ -20,7 +20,7 @@ from rich.markup import escape
 from analysis.record import read_record
 
 from .cell import Cell
-from .execute import Outcome
+from .execute import Outcome, finished_record
 from .forecast import forecast
 from .interruption import interruptible
 from .job import Job
@@ -53,8 +53,9 @@ def run_local(
         LaunchError: no cell can be started.
     """
     with sweep.lock():
-        done = [] if rerun else [cell for cell in cells if sweep.status(cell.directory.name) == "completed"]
-        wanted = [cell for cell in cells if cell not in done]
+        records = {cell.directory: None if rerun else finished_record(cell) for cell in cells}
+        done = [cell for cell in cells if records[cell.directory] is not None]
+        wanted = [cell for cell in cells if records[cell.directory] is None]
         submission = Submission(
             name=sweep.new_submission_name(),
             jobs=pack([cell.directory.name for cell in wanted], settings.cells_per_job),
@@ -69,7 +70,7 @@ def run_local(
     for cell in done:
         console.print(f"{escape(names[cell.directory])}  [dim]done before[/dim]", highlight=False)
     by_name = {cell.directory.name: cell for cell in wanted}
-    outcomes = [Outcome(cell, read_record(cell.record_path), skipped=True) for cell in done]
+    outcomes = [Outcome(cell, records[cell.directory], skipped=True) for cell in done]
     machine = _Machine(sweep, submission, settings)
     with interruptible(), ThreadPoolExecutor(machine.processes) as pool:
         futures = {pool.submit(machine.run, index): job for index, job in enumerate(submission.jobs)}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .output import why_not_writable
+
 
 def table(
     root: Path,
@@ -28,6 +30,9 @@ def table(
     except (NoRecordsError, SpeedEnvironmentError) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print(why_not_writable(error), file=sys.stderr)
+        return 1
     for path in paths:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     return 0
@@ -39,8 +44,15 @@ def ledger(destination: Path | None, whole: bool = False) -> int:
     from analysis.ledger import print_ledger, write_ledger
 
     console = Console()
-    rows = compare_with_published(console=console)
-    print_ledger(rows, console, whole)
-    for path in write_ledger(rows, destination) if destination else []:
+    try:
+        if destination:
+            destination.mkdir(parents=True, exist_ok=True)  # known to be impossible before all networks are counted
+        rows = compare_with_published(console=console)
+        print_ledger(rows, console, whole)
+        written = write_ledger(rows, destination) if destination else []
+    except OSError as error:
+        print(why_not_writable(error), file=sys.stderr)
+        return 1
+    for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     return 0

@@ -62,5 +62,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not key.startswith("platform.") or not equals:
             raise LaunchError(f"{text} is not platform.KEY=VALUE: what a cell computes cannot be changed, only where")
-        found[key.removeprefix("platform.")] = yaml.safe_load(value)
+        try:
+            found[key.removeprefix("platform.")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise LaunchError(f"{text}: the value is not understood; quote what has signs in it") from error
     return found

@@ -1,9 +1,13 @@
 """What can be set about where cells run. Their values live in conf/platform/, each written once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from .nearest import did_you_mean
 
 
 class Packing(Enum):
@@ -99,6 +103,30 @@ LEAST: Mapping[str, float] = {
     "max_requeues": 0,
 }
 ABOVE_ZERO = ("hours", "memory_gib")
+MOST_PROCESSES = 1024
+
+
+KINDS: Mapping[type, str] = {
+    NoneType: "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Packing: f"one of {', '.join(packing.value for packing in Packing)}",
+    list: "a list of texts",
+    dict: "options with their values",
+}
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Exactly, because True is an int to isinstance."""
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if kind is Packing:
+        return isinstance(value, Packing) or value in [packing.value for packing in Packing]
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return type(value) is (get_origin(kind) or kind)
 
 
 def platform_settings(values: Mapping[str, Any]) -> PlatformSettings:
@@ -114,19 +142,24 @@ def platform_settings(values: Mapping[str, Any]) -> PlatformSettings:
     if set(values) != known:
         unknown, absent = sorted(set(values) - known), sorted(known - set(values))
         problem = f"has no key {', '.join(unknown)}" if unknown else f"needs a value for {', '.join(absent)}"
-        raise ValueError(f"platform={name} {problem}; its keys are {', '.join(sorted(known))}")
+        question = did_you_mean(unknown[0], known) if unknown else ""
+        raise ValueError(f"platform={name} {problem}; its keys are {', '.join(sorted(known))}{question}")
+    hints = get_type_hints(PLATFORMS[name])
     for key, value in values.items():
+        kinds = get_args(hints[key]) if isinstance(hints[key], UnionType) else (hints[key],)
+        if not any(_is_a(value, kind) for kind in kinds):
+            words = " or ".join(KINDS[get_origin(kind) or kind] for kind in kinds)
+            raise ValueError(f"platform.{key}={value}: must be {words}")
         if value is None:
             continue
         if key in LEAST and value < LEAST[key]:
             raise ValueError(f"platform.{key}={value}: must be at least {LEAST[key]}")
+        if key == "processes" and value > MOST_PROCESSES:
+            raise ValueError(f"platform.{key}={value}: must be at most {MOST_PROCESSES}")
         if key in ABOVE_ZERO and value <= 0:
             raise ValueError(f"platform.{key}={value}: must be above 0")
     if name != "slurm":
         return PLATFORMS[name](**values)
-    choices = [packing.value for packing in Packing]
-    if values["packing"] not in choices:
-        raise ValueError(f"platform.packing={values['packing']}: choose from {', '.join(choices)}")
     settings = SlurmSettings(**{**values, "packing": Packing(values["packing"])})
     if settings.packing is Packing.gpus and (settings.gpus_per_node == 0 or settings.nodes > 1):
         raise ValueError("platform.packing=gpus shares out the GPUs of one node: it needs gpus_per_node, and nodes=1")

@@ -146,6 +146,8 @@ def _standing(
 
 def _without_job(directory: Path, status: str | None, job: str = "") -> Standing:
     """As the record and the lock say, where Slurm has nothing to say."""
+    if status is None and (directory / "record.json").exists():
+        return Standing(directory, "lost", "its record is damaged: `resume` runs it again", job, "", False)
     if status is None:
         return Standing(directory, "waiting" if not job else "lost", "" if not job else "never began", job, "", False)
     if status == "completed":
@@ -161,13 +163,18 @@ def _without_job(directory: Path, status: str | None, job: str = "") -> Standing
 
 def _is_older(directory: Path, submission: Submission) -> bool:
     """Whether the record is from before the job was submitted; a cell that failed may be tried again."""
-    return datetime.fromisoformat(_record(directory)["started"]).timestamp() < int(
-        datetime.fromisoformat(submission.submitted).timestamp()
-    )
+    try:
+        started = _record(directory)["started"]
+    except UnreadableRecordError:
+        return True
+    return datetime.fromisoformat(started).timestamp() < int(datetime.fromisoformat(submission.submitted).timestamp())
 
 
 def _reason(directory: Path) -> str:
-    return _record(directory)["reason"] or ""
+    try:
+        return _record(directory)["reason"] or ""
+    except UnreadableRecordError as error:
+        return str(error)
 
 
 def _record(directory: Path) -> Mapping[str, Any]:
@@ -184,7 +191,7 @@ def _progress(directory: Path) -> dict[str, Any]:
         record = _record(directory)
     except (FileNotFoundError, UnreadableRecordError):
         return {}
-    epochs = record["config"]["recipe"]["epochs"] if record["task"] == "train" else None
+    epochs = (record["config"].get("recipe") or {}).get("epochs") if record["task"] == "train" else None
     results = record["results"]
     if record["status"] == "completed" and record["task"] != "train":
         return {"result": headline(results)}
@@ -217,7 +224,10 @@ def _seconds_left(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], 
 
 
 def read_epochs(directory: Path) -> list[Mapping[str, Any]]:
-    """The epochs that a training cell has finished, with what was learned and how long it took; else none."""
+    """The epochs that a training cell has finished, with what was learned and how long it took; else none.
+
+    What comes after a damaged line is not known to belong together, and left out.
+    """
     metrics, timings = (_rows(directory / f"{name}.jsonl") for name in ("metrics", "timings"))
     return [row | timing for row, timing in zip(metrics, timings, strict=False)]
 
@@ -225,4 +235,10 @@ def read_epochs(directory: Path) -> list[Mapping[str, Any]]:
 def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            break
+    return rows

@@ -55,7 +55,11 @@ class Submission:
 
     @classmethod
     def read(cls, folder: Path) -> "Submission":
-        return cls(**json.loads((folder / "submission.json").read_text(encoding="utf-8")))
+        path = folder / "submission.json"
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise LaunchError(f"{path} is damaged ({error}): delete its folder to do without its jobs") from error
 
     def write(self, folder: Path) -> None:
         """Whole or not at all, like a record."""

@@ -10,6 +10,8 @@ from rich.markup import escape
 from .cell import Cell
 from .execute import Outcome, execute
 from .names import names_of
+from .output import why_not_writable
+from .submission import LaunchError
 from .summary import print_results
 
 STYLES = {
@@ -33,11 +35,16 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
     A cell that fails does not stop the others. One that another process works on is looked at again after the others:
     by then it may be done, or nobody's. Every cell's `config.yaml` is written before the first one starts, so that what
     remains of an interrupted sweep is known.
+
+    Raises: LaunchError where that cannot be.
     """
     console = console or Console()
     cells = distinct(cells)
-    for cell in cells:
-        cell.write_config()
+    try:
+        for cell in cells:
+            cell.write_config()
+    except OSError as error:
+        raise LaunchError(why_not_writable(error)) from error
     names = names_of(cells)
     outcomes: dict[Path, Outcome] = {}
 

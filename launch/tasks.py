@@ -38,7 +38,14 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """`auto` is the first GPU where there is one."""
+    """`auto` is the first GPU where there is one.
+
+    Raises: ValueError where a GPU is asked for that torch does not find.
+    """
+    if config["device"] == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device=cuda: torch finds no GPU on this machine; device=auto takes the CPU where there is none"
+        )
     if config["device"] != "auto":
         return config["device"]
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -116,6 +123,7 @@ def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
         device=device_of(config),
         batch_size=settings.batch_size,
         show_progress=supervision.show_progress,
+        directory=cell.directory,
     )
     return {"results": _totals(describe(spec)) | results}
 

@@ -50,6 +50,12 @@ class Mixer(nn.Module, ABC):
         """What the authors' own code spends on the same result: more than `macs` where this one avoids work."""
         return self.macs(resolution)
 
+    def fuse(self) -> nn.Module:
+        """A module that computes the same in eval mode, with the parameters as they are now: branches merged, tables
+        prepared. Asked by `architectures.inference`, which also asks the mixer's parts. Leaves the mixer as it is; a
+        subclass with another `forward` has another form, too."""
+        return self
+
     @abstractmethod
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         """bool H, W: the input pixels that the output pixel at `position` (row, column) may depend on in eval mode."""

@@ -47,14 +47,15 @@ class DynamicDepthwiseConv(Mixer):
         self.projection = projection
         self.input_proj = Linear(dim, dim) if projection else nn.Identity()
         self.conv1 = Linear(dim, self.hidden_dim, bias=False)
-        self.bn = nn.BatchNorm1d(self.hidden_dim)
+        self.bn = nn.BatchNorm2d(self.hidden_dim)
         self.conv2 = Linear(self.hidden_dim, dim * kernel_size**2)
         self.bias = nn.Parameter(torch.zeros(dim))
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x)
-        hidden = F.relu(self.bn(self.conv1(x.mean((1, 2)))))
+        hidden = self.conv1(x.mean((1, 2)))[..., None, None]  # a map of one pixel, as in the authors' code
+        hidden = F.relu(self.bn(hidden)).flatten(1)
         kernels = self.conv2(hidden).unflatten(-1, (self.dim, self.kernel_size, self.kernel_size))
         return self.output_proj(depthwise_conv(x, kernels, self.bias))
 

@@ -82,7 +82,7 @@ class HaloAttention(Mixer):
         if not self.mask_padding:
             fill = (0, 0, 0, 0, 0, -columns % self.block_size, 0, -rows % self.block_size)
             q, k, v = (F.pad(x, fill) for x in (q, k, v))
-        x = self.attention(q, k, v, **self.pos_embed.tables())
+        x = self.attention(q, k, v, **self.pos_embed())
         return self.proj(x[:, :rows, :columns])
 
     def macs(self, resolution: tuple[int, int]) -> int:
@@ -125,7 +125,7 @@ class QueryRelatedEmbedding(nn.Module):
         nn.init.normal_(self.height_rel, std=width**-0.5)
         nn.init.normal_(self.width_rel, std=width**-0.5)
 
-    def tables(self) -> dict[str, Tensor]:
+    def forward(self) -> dict[str, Tensor]:
         return {"row_table": self.height_rel, "column_table": self.width_rel}
 
 
@@ -140,5 +140,5 @@ class QueryFreeEmbedding(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def tables(self) -> dict[str, Tensor]:
+    def forward(self) -> dict[str, Tensor]:
         return {"bias_table": self.relative_position_bias_table}

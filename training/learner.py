@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .distributed import ALONE, Ranks, from_all
+from .evaluate import at
 from .nonfinite import REMEDY, NonFiniteLossError, first_non_finite
 from .optimizer import build_optimizer
 from .precision import autocast
@@ -44,7 +45,7 @@ class Learner:
             network.set_grad_checkpointing(True)
         if recipe.sync_batch_norm and ranks.count > 1:
             synchronize_batch_norms(network)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = at(device, network)
         self.recipe = recipe
         self.precision = precision
         self.device = device

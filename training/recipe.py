@@ -59,11 +59,27 @@ def check_recipe(recipe: RecipeSettings) -> None:
         raise ValueError(
             f"recipe.random_augment={recipe.random_augment!r}: not timm's notation, e.g. rand-m9-mstd0.5-inc1: {error}"
         ) from error
+    _check_optimizer(recipe)
+
+
+def _check_optimizer(recipe: RecipeSettings) -> None:
+    """One step with it: many a value is only looked at then."""
+    if own := {"lr", "weight_decay"} & recipe.optimizer_options.keys():
+        raise ValueError(
+            f"recipe.optimizer_options={recipe.optimizer_options}: {min(own)} has a key of its own in recipe"
+        )
+    network = torch.nn.Linear(1, 1)
     try:
         # Layers and patterns are the network's matter: see `training.optimizer.parameter_groups`.
-        build_optimizer(torch.nn.Linear(1, 1), replace(recipe, layer_decay=None, decay=[], no_decay=[]))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"recipe.optimizer_options={recipe.optimizer_options}: {error}") from error
+        optimizer = build_optimizer(network, replace(recipe, layer_decay=None, decay=[], no_decay=[]))
+        network(torch.zeros(1, 1)).sum().backward()
+        optimizer.step()
+    except Exception as error:  # optimisers refuse in any way: betas of one number are an IndexError
+        said = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"recipe.optimizer={recipe.optimizer} cannot be made with recipe.optimizer_options="
+            f"{recipe.optimizer_options}: {type(error).__name__}: {said}"
+        ) from error
 
 
 def _require(recipe: RecipeSettings, key: str, holds: bool, rule: str) -> None:

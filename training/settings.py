@@ -158,18 +158,27 @@ class TrainSettings:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
 
 
+VALIDATION_BATCH_SIZE = 64
+"""Images per forward pass, in the validation of each epoch and in task `evaluate` unless it is given another."""
+
+
 @dataclass
 class EvaluateSettings:
     """Task `evaluate`.
 
     Attributes:
-        batch_size: images per forward pass; it does not change the result.
+        batch_size: images per forward pass; another one changes the last digits of the loss.
         average: of a run's directory, the moving average of the weights instead of the weights.
     """
 
     name: str = "evaluate"
-    batch_size: int = 64
+    batch_size: int = VALIDATION_BATCH_SIZE
     average: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule."""
+        if self.batch_size < 1:
+            raise ValueError(f"task.batch_size={self.batch_size}: must be at least 1")
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Batch norms whose statistics are those of a step's images on all ranks.
 
-torch's SyncBatchNorm knows GPUs and the channel axis 1 only; here its kernels are used on GPUs, the CPU has its own
-arithmetic, and the batch norm of `B, H, W, C` maps is covered. Parameters and buffers keep their names.
+torch's SyncBatchNorm knows GPUs only; here its kernels are used on GPUs, and the CPU has its own arithmetic. Parameters
+and buffers keep their names.
 """
 
 import torch
@@ -9,8 +9,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 from torch.nn.modules.batchnorm import _BatchNorm
-
-from architectures.channels_last import ChannelsLastBatchNorm2d, channels_first, channels_last
 
 
 class SynchronizedBatchNorm(_BatchNorm):
@@ -50,19 +48,7 @@ class SynchronizedBatchNorm(_BatchNorm):
         return ((wide - everywhere.view(shape)) * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
 
-class ChannelsLastSynchronizedBatchNorm(SynchronizedBatchNorm):
-    """Over the last axis of `B, H, W, C`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return channels_last(super().forward(channels_first(x)))
-
-
-REPLACEMENTS: dict[type[_BatchNorm], type[SynchronizedBatchNorm]] = {
-    nn.BatchNorm1d: SynchronizedBatchNorm,
-    nn.BatchNorm2d: SynchronizedBatchNorm,
-    nn.BatchNorm3d: SynchronizedBatchNorm,
-    ChannelsLastBatchNorm2d: ChannelsLastSynchronizedBatchNorm,
-}
+KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def synchronize_batch_norms(network: nn.Module) -> None:
@@ -73,16 +59,16 @@ def synchronize_batch_norms(network: nn.Module) -> None:
     for path, parent in list(network.named_modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, _BatchNorm):
-                if type(norm) not in REPLACEMENTS:
+                if type(norm) not in KNOWN:
                     raise ValueError(
                         f"recipe.sync_batch_norm=true: {path}.{name} is a {type(norm).__name__}, "
-                        f"known are {', '.join(kind.__name__ for kind in REPLACEMENTS)}"
+                        f"known are {', '.join(kind.__name__ for kind in KNOWN)}"
                     )
                 setattr(parent, name, _replacement(norm))
 
 
 def _replacement(norm: _BatchNorm) -> SynchronizedBatchNorm:
-    new = REPLACEMENTS[type(norm)](norm.num_features, norm.eps, norm.momentum)
+    new = SynchronizedBatchNorm(norm.num_features, norm.eps, norm.momentum)
     for name, parameter in norm.named_parameters():
         new.register_parameter(name, parameter)
     for name, buffer in norm.named_buffers():

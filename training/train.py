@@ -17,6 +17,7 @@ from .data import Batches, check_data, count_classes, training_batches, validati
 from .distributed import ALONE, Ranks
 from .evaluate import validate
 from .learner import Learner
+from .outcomes import Outcomes
 from .precision import check_precision
 from .progress import Progress
 from .readings import Readings
@@ -24,7 +25,7 @@ from .recipe import check_recipe
 from .run import Row, Run, summarize
 from .schedule import SCHEDULES
 from .seeds import STEP, seed_global_generators
-from .settings import DataSettings, RecipeSettings, TrainSettings
+from .settings import VALIDATION_BATCH_SIZE, DataSettings, RecipeSettings, TrainSettings
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -53,10 +54,11 @@ def train(
 ) -> dict[str, float]:
     """Trains `network` in place, on `device`, and validates it after each epoch.
 
-    Writes `metrics.jsonl` (what was learned, a line per epoch), `timings.jsonl` (how long it took) and `checkpoints/`
-    under `directory`. If these hold a run with the same settings, it is continued after its last checkpoint; on the CPU
-    the outcome is the same as without interruption. A network that answers with a tuple in training mode learns from
-    the mean of its members' losses. Of several ranks, only the first writes.
+    Writes `metrics.jsonl` (what was learned, a line per epoch), `timings.jsonl` (how long it took), `checkpoints/` and
+    at last `outcomes.npy` (the answer to each validation image) under `directory`. If these hold a run with the same
+    settings, it is continued after its last checkpoint; on the CPU the outcome is the same as without interruption. A
+    network that answers with a tuple in training mode learns from the mean of its members' losses. Of several ranks,
+    only the first writes.
 
     Args:
         precision: `fp32`, `bf16` or `fp16`; the latter two by autocast.
@@ -81,8 +83,7 @@ def train(
     check_data(data)
     place = torch.device(device)
     batches = training_batches(data, recipe, seed=seed, device=place, ranks=ranks)
-    part = recipe.batch_size // (recipe.accumulation * ranks.count)
-    validation = validation_batches(data, batch_size=part, device=place, ranks=ranks)
+    validation = validation_batches(data, batch_size=VALIDATION_BATCH_SIZE, device=place, ranks=ranks)
     augment = TrainingAugmentation(data, recipe, count_classes(data), place)
     learner = Learner(network, recipe, precision=precision, device=place, settings=settings, ranks=ranks)
     run = Run(directory, learner, batches, data, recipe, settings, seed=seed, precision=precision)
@@ -135,7 +136,10 @@ def train_epoch(run: Run, batches: Batches, augment: TrainingAugmentation, readi
 
 
 def validate_epoch(run: Run, validation: Batches, augment: TrainingAugmentation, readings: Readings) -> Row:
-    """Scores of the weights and, under names that begin with `ema_`, of their moving average."""
+    """Scores of the weights and, under names that begin with `ema_`, of their moving average.
+
+    The last epoch leaves what was answered to each image, too: see `training.outcomes`.
+    """
     learner = run.learner
 
     def look_up() -> None:
@@ -143,10 +147,16 @@ def validate_epoch(run: Run, validation: Batches, augment: TrainingAugmentation,
             run.save_state()
             raise Interrupted(f"stopped in the validation of epoch {run.epoch + 1}")
 
+    def scored(network: nn.Module, outcomes_file: str) -> Row:
+        outcomes = Outcomes() if run.epoch + 1 == run.recipe.epochs else None
+        scores = validate(network, validation, augment.normalize, learner.precision, look_up, learner.ranks, outcomes)
+        if outcomes is not None:
+            outcomes.write(run.directory / outcomes_file, validation, learner.ranks)
+        return scores
+
     learner.share_statistics()
-    scores = validate(learner.network, validation, augment.normalize, learner.precision, look_up, learner.ranks)
+    scores = scored(learner.network, "outcomes.npy")
     if learner.average is not None:
-        average = learner.average.module
-        averaged = validate(average, validation, augment.normalize, learner.precision, look_up, learner.ranks)
+        averaged = scored(learner.average.module, "outcomes_ema.npy")
         scores |= {f"ema_{name}": value for name, value in averaged.items() if not name.endswith("_images")}
     return scores

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixers.kernels.used import summary, used_implementations
+from architectures.inference import inference_form
+from mixers.kernels.used import MIXING, summary, used_implementations
 
 from ..peak_memory import PeakMemory
 from ..settings import MemoryFormat, Mode, SpeedSettings
@@ -25,7 +26,7 @@ MEMORY_FORMATS = {
 }
 # Gradients of the input and of the parameters take as many products each as the forward pass.
 TRAINING_FACTOR = 3
-# What computes where no operation of this project has a choice.
+# What computes where no operation that mixes has a choice.
 PYTORCH = "torch"
 
 
@@ -100,7 +101,8 @@ class Entrant:
         with used_implementations() as used:
             moved = None if self.candidate.dim is None else self._moved(module, x, autocast)
             started = time.perf_counter()
-            step = self._step(torch.compile(module) if self.compiled else module, module, x, autocast)
+            run = inference_form(module) if self.mode == Mode.inference else module
+            step = self._step(torch.compile(run) if self.compiled else run, module, x, autocast)
             step_seconds = _warm_up(step, settings, device)
             warmup_seconds = time.perf_counter() - started
         memory.reset_peak()
@@ -111,7 +113,7 @@ class Entrant:
             warmup_seconds,
             moved,
             params=sum(parameter.numel() for parameter in module.parameters()),
-            implementation=summary(used) or PYTORCH,
+            implementation=summary({noted for noted in used if noted[0] in MIXING}) or PYTORCH,
         )
 
     def _moved(self, module: nn.Module, x: Tensor, autocast: Autocast) -> int:

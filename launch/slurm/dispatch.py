@@ -1,12 +1,13 @@
 """`platform=slurm` of the command line: plan, or submit and say so, or also wait."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import sleep
 
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.record import read_record
+from analysis.record import UnreadableRecordError, read_record
 from launch.cell import Cell
 from launch.execute import Outcome, opening_record
 from launch.names import names_of
@@ -100,6 +101,7 @@ def wait_for(sweep: Sweep, cells: Sequence[Cell], console: Console) -> list[Outc
 
 def _outcome(cell: Cell, standing: Standing) -> Outcome:
     if standing.state in ("completed", "failed", "out_of_memory"):
-        return Outcome(cell, read_record(standing.directory / "record.json"))
-    # Its process could not say so itself.
+        with suppress(UnreadableRecordError):
+            return Outcome(cell, read_record(standing.directory / "record.json"))
+    # Its process could not say so itself, or not so that it can be read.
     return Outcome(cell, opening_record(cell) | {"status": "failed", "reason": f"{standing.state}: {standing.reason}"})

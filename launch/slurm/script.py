@@ -61,7 +61,8 @@ class ArrayScript(SlurmExecutor):
             wckey=None,
             additional_parameters={
                 "array": f"0-{jobs - 1}" + (f"%{throttle}" if throttle and throttle < jobs else ""),
-                "output": f"{folder}/%a.log",
+                # Slurm replaces what follows a `%`, but not in `%%`.
+                "output": f"{str(folder).replace('%', '%%')}/%a.log",
                 "chdir": working_directory,
                 "requeue": True,
                 **_options(settings.sbatch),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from . import used
 from .eager import constant_in_graphs
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def obstacle_on_cpu(source: Path) -> str | None:
     """Why a C++ file's operators cannot run on this machine, which the log says once; None, and loaded, if they can."""
     obstacle = obstacle_to(functools.partial(load_for_cpu, source))
     if obstacle is not None:
-        logger.warning("%s on cpu goes without its cpp implementation: %s", source.stem.replace("_", " "), obstacle)
+        used.goes_without(source.stem, "cpp", obstacle)
     return obstacle
 
 
@@ -91,6 +92,10 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
         MissingImplementationError: the compiler fails, or the cache cannot be written.
     """
     torch_folder = Path(torch.__file__).parent
+    folder = cache_folder()
+    library = folder / f"{source.stem}-{_key(source, command)}.so"
+    if library.exists():
+        return library
     command = [
         *command,
         STABLE_ABI,
@@ -100,10 +105,6 @@ def compiled(source: Path, command: Sequence[str]) -> Path:
         f"-L{torch_folder / 'lib'}",
         *_LIBRARIES,
     ]
-    folder = cache_folder()
-    library = folder / f"{source.stem}-{_key(source, command)}.so"
-    if library.exists():
-        return library
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, unfinished = tempfile.mkstemp(dir=folder, prefix=f"{library.stem}-", suffix=".unfinished")
@@ -146,8 +147,9 @@ def cache_folder() -> Path:
 
 
 def _key(source: Path, command: Sequence[str]) -> str:
+    """Of contents and versions, not of places: a sweep's frozen copy of the code needs nothing compiled again."""
     content = b"".join(path.read_bytes() for path in (source, *sorted(_HEADERS.rglob("*.h"))))
-    parts = (*command, compiler_version(command[0]), torch.__version__, processor())
+    parts = (*command, STABLE_ABI, *_LIBRARIES, compiler_version(command[0]), torch.__version__, processor())
     return hashlib.sha256("\0".join(parts).encode() + content).hexdigest()[:20]
 
 

@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,14 +32,6 @@ def computed_now_on_cpu(*tensors: Tensor) -> bool:
     """
     plain = all(type(tensor) in (Tensor, nn.Parameter) and tensor.is_cpu for tensor in tensors)
     return plain and not (traced() or torch.is_autocast_enabled("cpu"))
-
-
-def computed_now(tensor: Tensor | None) -> bool:
-    """Whether an operation on this tensor (None: on none) computes numbers now that stay true while it is unchanged."""
-    if traced() or is_in_torch_dispatch_mode():
-        return False
-    # Inference tensors do not say when they change.
-    return tensor is None or (type(tensor) in (Tensor, nn.Parameter) and not (tensor.is_meta or tensor.is_inference()))
 
 
 def constant_in_graphs(function: Function) -> Function:

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
+from . import used
+
 _LIBRARY = torch.library.Library("stmbench", "FRAGMENT")
 _LIBRARY.define("involution(Tensor value, Tensor kernels, int kernel_size) -> Tensor")
 _LIBRARY.define("involution_backward(Tensor grad, Tensor value, Tensor kernels, int kernel_size) -> (Tensor, Tensor)")
@@ -87,6 +89,7 @@ class _Planes:
 
 @torch.library.impl("stmbench::involution", "default", lib=_LIBRARY)
 def _forward(value: Tensor, kernels: Tensor, kernel_size: int) -> Tensor:
+    used.note("involution", used.REFERENCE)
     planes = _Planes(value, kernels, kernel_size)
     total = torch.zeros_like(planes.neighbour(planes.padded, 0), memory_format=torch.contiguous_format)
     for tap in range(kernel_size**2):

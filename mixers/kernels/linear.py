@@ -5,7 +5,6 @@ the same operator serves eager mode, forward and in the gradient of the input.
 """
 
 import math
-from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
+from . import used
 from .eager import computed_now_on_cpu, traced
-from .remembered import Remembered
+from .frozen import KeepsWhenFrozen, anew
 
 # Fewer multiply-accumulates than this are done sooner by PyTorch's BLAS: a call of oneDNN starts with some 10
 # microseconds of overhead and reorders the weights. Measured on one and two cores, for 32 to 3072 channels.
@@ -52,6 +52,9 @@ if _AVAILABLE:
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """x weight^T + bias by oneDNN, then GELU (the exact one) if asked for; no autograd. `weight` may be a view."""
+    used.note("linear", "onednn")
+    if gelu:
+        used.note("gelu", "onednn")
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], algorithm)
 
@@ -78,53 +81,43 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, computed by oneDNN where that is possible."""
     if x.dim() < 2 or not onednn_takes(x, weight, bias):
+        used.note("linear", used.REFERENCE)
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)
     return product(x, weight, bias)
 
 
-class ReorderedWeight(nn.Module):
-    """What layers inherit from, in front of one of PyTorch's, to keep their weights in oneDNN's order.
-
-    Only without gradients, and while the weights do not change.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._reordered = Remembered()
+class MatrixLayer(KeepsWhenFrozen):
+    """What a layer inherits from, in front of one of PyTorch's, whose work is a product with its weights: `linear` of
+    the last axis. Frozen, it keeps its weights in oneDNN's order as well."""
 
     def matrix(self) -> Tensor:
         """The weights as outputs x inputs."""
         return self.weight.flatten(1)
 
-    def train(self, mode: bool = True) -> Self:
-        if mode:
-            self._reordered.forget()  # gradients need the memory
-        return super().train(mode)
-
     def weight_for(self, x: Tensor) -> Tensor:
-        """The weights for `product`, in an order that suits as many rows as the first `x` had."""
+        """The weights for the `product` with x; those that are kept are in the order that suits its number of rows."""
+        if self.keep is anew:
+            return self.matrix()
         rows = x.numel() // max(x.shape[-1], 1)
-        return self._reordered(
-            lambda: torch.ops.mkldnn._reorder_linear_weight(self.matrix().detach().contiguous(), rows), self.weight
+        return self.keep(
+            lambda: torch.ops.mkldnn._reorder_linear_weight(self.matrix().detach().contiguous(), rows),
+            self.weight,
+            rows,
         )
 
-    def apply_matrix(self, x: Tensor) -> Tensor:
-        """The layer of the last axis of x."""
+    def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or x.dim() < 2 or not onednn_takes(x, self.matrix(), self.bias):
             return linear(x, self.matrix(), self.bias)
         return product(x, self.weight_for(x), self.bias)
 
 
-class Linear(ReorderedWeight, nn.Linear):
-    """`nn.Linear`, computed by `linear`; without gradients, the weights are kept in oneDNN's order as well."""
+class Linear(MatrixLayer, nn.Linear):
+    """`nn.Linear`, computed by `linear`."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
 
     def matrix(self) -> Tensor:
         return self.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.apply_matrix(x)

@@ -52,6 +52,13 @@ COUNTED = {
         {"sampling": 3 * 30 * 4},
         0,
     ),
+    "copied upsampling": (lambda x: F.interpolate(x, scale_factor=2, mode="nearest"), (), {}, 0),
+    "bilinear upsampling": (
+        lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+        (),
+        {"upsample_bilinear2d": 4 * 3 * 16 * 16},
+        0,
+    ),
     "ellipsis": (lambda x, w: torch.einsum("...rc,rca->...ra", x, w), (8, 8, 5), {"matmul": 192 * 5}, 3 * 8 * 5),
     "sum of products": (lambda x, w: (x * w).sum(1), (3, 1, 1), {"weighted_sum": 192}, 64),
     "running sum": (lambda x, w: x.addcmul(x, w).addcmul(x, w), (3, 8, 8), {"weighted_sum": 2 * 192}, 192),
@@ -170,3 +177,14 @@ def test_the_fvcore_rule_is_what_plain_fvcore_counts(name: str) -> None:
     plain = FlopCountAnalysis(network, (torch.zeros(1, 3, 64, 64),)).unsupported_ops_warnings(False)
     fused = timm.create_model(name).to("meta")
     assert measure(fused, (64, 64), rule=CountingRule.fvcore).macs == plain.total()
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_the_fvcore_rule_enlarges_maps_as_plain_fvcore_does(mode: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Upsample(scale_factor=2, mode=mode)).eval()
+    plain = FlopCountAnalysis(network, (torch.zeros(1, 3, 10, 10),))
+    assert plain.by_operator()[f"upsample_{mode}2d"] > 0
+    for rule in (CountingRule.fvcore, CountingRule.authors):
+        assert measure(network, (10, 10), rule=rule).macs == plain.total()
+    products = plain.by_operator()["conv"] + plain.by_operator()["upsample_bilinear2d"]
+    assert measure(network, (10, 10)).macs == products

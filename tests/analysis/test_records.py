@@ -81,6 +81,7 @@ def test_keys_of_a_later_version_do_no_harm(tmp_path):
     ],
 )
 def test_a_bad_file_is_named_and_counted_and_the_others_are_read(tmp_path, caplog, content, why):
+    caplog.set_level("INFO")
     write_cell(tmp_path, train_record("halo", top1=97.5))
     bad = tmp_path / "digits" / "sra-1" / "record.json"
     bad.parent.mkdir()

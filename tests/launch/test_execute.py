@@ -1,6 +1,7 @@
 """Whatever happens to a cell, its record says so, and the next one runs."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import launch.tasks
 from launch import execute, nothing_failed, run_sweep
 from launch.__main__ import main as look_after
 from launch.lock import CellLock
+from mixers.kernels import used
 
 from .cells import make_cell
 
@@ -206,6 +208,24 @@ def test_status_and_resume_of_an_interrupted_sweep(tmp_path, perform, capsys):
     assert look_after(["--output", str(tmp_path), "resume", "trial"]) == 0
     assert performed == [cells[1].name, cells[2].name]
     assert look_after(["--output", str(tmp_path), "status", "trial"]) == 0
+
+
+def test_what_computed_and_what_could_not_be_built_stand_in_the_record_and_the_latter_on_the_terminal(
+    tmp_path, perform, monkeypatch, capsys
+):
+    monkeypatch.setattr(used, "_obstacles", {})
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # as in run.py, without pytest's
+
+    def action(cell):
+        for operation in ("gelu", "softmax"):
+            used.goes_without(operation, "cpp", "no compiler")
+            used.note(operation, "reference")
+
+    perform(action)
+    environment = execute(make_cell(tmp_path)).record["environment"]
+    assert environment["kernels"] == {"gelu": ["reference"], "softmax": ["reference"]}
+    assert environment["missing_kernels"] == {"gelu cpp": "no compiler", "softmax cpp": "no compiler"}
+    assert capsys.readouterr().err.count("no compiler") == 1
 
 
 def test_looking_after_an_unknown_sweep_names_the_known_ones(tmp_path, capsys):

@@ -1,8 +1,12 @@
 """Tar shards and Hugging Face data sets give what the same images give as files, however many workers read them."""
 
+import bz2
 import gc
+import gzip
 import io
 import json
+import lzma
+import os
 import tarfile
 
 import numpy as np
@@ -142,3 +146,22 @@ def test_without_the_package_datasets_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("training.data.hugging_face.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'stmbench\[hugging-face\]'"):
         check_data(data_settings("hugging_face", root="beans", num_classes=3))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_archive_is_to_be_decompressed(shards, compress):
+    """Its images cannot be read by their place."""
+    path = shards / "val-000000.tar"
+    path.write_bytes(compress(path.read_bytes()))
+    data = settings("tar_shards", shards)
+    with pytest.raises(ValueError, match=r"val-000000\.tar is compressed \(.*\): decompress it"):
+        SOURCES["tar_shards"].load(data, "validation")
+    path.rename(shards / "val-000000.tar.gz")
+    with pytest.raises(FileNotFoundError, match=r"holds no val\*\.tar .*but .*val-000000\.tar\.gz: decompress it"):
+        check_data(data)
+
+
+def test_an_archive_that_is_a_pipe_is_not_waited_for(shards):
+    os.mkfifo(shards / "val-000001.tar")
+    with pytest.raises(ValueError, match=r"val-000001\.tar is not a regular file"):
+        check_data(settings("tar_shards", shards))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from architectures.channels_last import ChannelsLastBatchNorm2d
+from architectures.channels_last import normed
 from tests.training.examples import brief, small_digits, tiny_network
 from training.distributed import ALONE, Ranks, first_node, meeting_point, ranks_of
 from training.synchronized_norm import synchronize_batch_norms
@@ -72,19 +72,19 @@ SAME = {
 
 
 class Deterministic(nn.Module):
-    """Without dropout, whose draws each rank makes for itself; two kinds of batch norm."""
+    """Without dropout, whose draws each rank makes for itself; batch norms in both layouts."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.convolution = nn.Conv2d(3, 8, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(8)
-        self.other = ChannelsLastBatchNorm2d(8)
+        self.other = nn.BatchNorm2d(8)
         self.head = nn.Linear(8 * 16, 10)
 
     def forward(self, images):
         features = self.norm(self.convolution(images)).relu()
-        return self.head(self.other(features.permute(0, 2, 3, 1)).flatten(1))
+        return self.head(normed(self.other, features.permute(0, 2, 3, 1)).flatten(1))
 
 
 def learn(directory, ranks=ALONE, **changes):
@@ -133,17 +133,16 @@ NORM = """
 import sys, torch
 import torch.distributed as dist
 from torch import nn
-from architectures.channels_last import ChannelsLastBatchNorm2d
 from training.distributed import join, ranks_of
 from training.synchronized_norm import synchronize_batch_norms
 ranks = ranks_of()
 join(ranks)
 close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-for kind in ("first", "last", "flat"):
+for kind in ("map", "flat"):
     torch.manual_seed(0)
-    norm = {"first": nn.BatchNorm2d, "last": ChannelsLastBatchNorm2d, "flat": nn.BatchNorm1d}[kind](5).double().float()
+    norm = {"map": nn.BatchNorm2d, "flat": nn.BatchNorm1d}[kind](5).double().float()
     nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
-    shape = {"first": (8, 5, 3, 4), "last": (8, 3, 4, 5), "flat": (8, 5)}[kind]
+    shape = {"map": (8, 5, 3, 4), "flat": (8, 5)}[kind]
     whole, pull = torch.randn(shape) * 3 + 20, torch.randn(shape)
     reference = whole.clone().requires_grad_()
     expected = norm(reference)
@@ -174,7 +173,7 @@ for kind in ("first", "last", "flat"):
 
 
 def test_synchronized_batch_norm_is_batch_norm_of_all_ranks_images():
-    """Outputs, gradients of inputs and parameters, running statistics; for each place of the channel axis."""
+    """Outputs, gradients of inputs and parameters, running statistics; of maps and of vectors."""
     run_ranks(NORM, launcher="srun")
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from analysis.contrasts import read_outcomes
 from tests.training.examples import small_digits, tiny_network
 from training.data import digits
 from training.data.findings import Findings
@@ -27,6 +28,16 @@ def test_scores_are_those_counted_by_hand():
     right5 = sum(int(label) in best[:5].tolist() for best, label in zip(order, images.labels, strict=True))
     assert scores["top5_percent"] == pytest.approx(100 * right5 / 355)
     assert scores["validation_loss"] == pytest.approx(F.cross_entropy(logits, images.labels).item(), rel=1e-5)
+
+
+def test_what_is_answered_to_each_image_is_left_beside_the_scores(tmp_path):
+    scores = evaluate(tiny_network(), small_digits(), **OPTIONS, directory=tmp_path)
+    outcomes = read_outcomes(tmp_path / "outcomes.npy")
+    assert len(outcomes) == scores["validation_images"] == len(set(outcomes["image"]))
+    assert 100 * outcomes["top1"].mean() == scores["top1_percent"]
+    assert 100 * outcomes["top5"].mean() == pytest.approx(scores["top5_percent"])
+    assert -outcomes["log_probability"].astype("float64").mean() == pytest.approx(scores["validation_loss"], rel=1e-3)
+    assert outcomes["label"].tolist() == digits.load(small_digits(), "validation").labels.tolist()
 
 
 def test_the_batch_size_does_not_change_the_result():

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from tests.training.examples import data_settings, recipe_settings, tiny_network
 from training.data import training_batches, validation_batches
 from training.data.decoding import DECODERS, UndecodableError, decode
 from training.data.findings import CorruptImagesError
-from training.evaluate import evaluate
+from training.data.images import NO_LABEL
+from training.evaluate import NoImagesError, evaluate
 
 CPU = torch.device("cpu")
 
@@ -187,3 +189,26 @@ def test_resizing_by_torch_is_timms_transform_but_for_rounding(folder, interpola
         difference = (pixels.int() - others.int()).abs()
         assert int(difference.max()) <= 8
         assert float(difference.float().mean()) < 0.1
+
+
+def test_a_pipe_among_the_images_is_named_and_counted(folder, caplog):
+    os.mkfifo(folder / "val" / "ant" / "pipe.jpg")
+    (folder / "val" / "bee" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    batches = validation_batches(settings(folder, max_corrupt_share=0.1), batch_size=8, device=CPU)
+    assert sum(int((labels != NO_LABEL).sum()) for _, labels in batches.epoch(0)) == 40
+    assert len(batches.findings.corrupt) == 2
+    assert "pipe.jpg cannot be read as an image: it is not a regular file" in caplog.text
+
+
+def test_validation_images_that_are_all_damaged(folder):
+    for path in folder.glob("val/*/*.jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(NoImagesError, match=r"none of the 40 validation images .*00\.jpg"):
+        evaluate(
+            tiny_network(),
+            settings(folder, max_corrupt_share=1.0),
+            precision="fp32",
+            device="cpu",
+            batch_size=8,
+            show_progress=False,
+        )

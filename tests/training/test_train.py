@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from analysis.contrasts import read_outcomes
 from architectures import NetworkSpec, build_network
 from tests.training.examples import brief, recipe_settings, small_digits, tiny_network
 from training.evaluate import NonFiniteLossError, evaluate
@@ -109,6 +110,20 @@ def test_it_learns_digits_and_leaves_what_it_promises(tmp_path):
     load_weights(fresh, tmp_path / "checkpoints" / "best")
     again = evaluate(fresh, small_digits(), precision="fp32", device="cpu", batch_size=64, show_progress=False)
     assert again["top1_percent"] == scores["best_top1_percent"]
+
+
+def test_the_last_epoch_leaves_the_answer_to_each_image(tmp_path):
+    asked = []
+
+    def look(row):
+        asked.append((tmp_path / "outcomes.npy").exists())
+
+    recipe = brief(ema_decay=0.5)
+    options = {"directory": tmp_path, "seed": 0, "precision": "fp32", "device": "cpu", "show_progress": False}
+    results = train(tiny_network(), small_digits(), recipe, on_epoch=look, **options)
+    assert asked == [False, True]
+    for file, top1 in (("outcomes.npy", "top1_percent"), ("outcomes_ema.npy", "ema_top1_percent")):
+        assert 100 * read_outcomes(tmp_path / file)["top1"].mean() == pytest.approx(results[top1])
 
 
 def test_the_seed_decides_everything(tmp_path):

@@ -48,16 +48,20 @@ SOURCES: dict[str, ModuleType] = {
 log = logging.getLogger(__name__)
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+MOST_WORKERS = 1024
 
 
 class Batches(Protocol):
     """Batches of pixel values between 0 and 255 (B, 3, H, W) with labels (B), on the device they were asked for.
 
-    `findings` holds what came to light about damaged and unusual images; `classes` is as in `Images`.
+    `findings` holds what came to light about damaged and unusual images; `classes` is as in `Images`. `images` are
+    those of all ranks, in the data set's order, from below `root`; in validation, rank r of n has images r, r + n, ...
     """
 
     findings: Findings
     classes: Tensor | None
+    images: Images
+    root: str | None
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -85,7 +89,7 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
         ("std", len(data.std) == 3 and min(data.std) > 0, "must be three positive numbers"),
         ("horizontal_flip", 0 <= data.horizontal_flip <= 1, "must be between 0 and 1"),
         ("max_corrupt_share", 0 <= data.max_corrupt_share <= 1, "must be between 0 and 1"),
-        ("workers", data.workers >= 0, "must not be negative"),
+        ("workers", 0 <= data.workers <= MOST_WORKERS, f"must be between 0 and {MOST_WORKERS}"),
     ):
         if not holds:
             raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")

@@ -159,6 +159,7 @@ class FileBatches:
         self.device = device
         self.findings = Findings(len(images), data.max_corrupt_share)
         self.classes = images.classes
+        self.images, self.root = images, data.root
         self.training = recipe is not None
         self.sampler = EpochSampler(
             len(images),

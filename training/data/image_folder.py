@@ -10,6 +10,8 @@ from ..settings import DataSettings
 from .images import ImageFiles, Split, labels_tensor
 
 EXTENSIONS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+Visited = dict[str, str]
+"""Real path of each folder that was looked into -> the path by which it was reached."""
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("val", "validation")}
 
 
@@ -30,8 +32,9 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
     label_of = {name: label for label, name in enumerate(class_names(data))}
     paths: list[str] = []
     labels: list[int] = []
+    visited: Visited = {}
     for name in folders(folder):
-        members = images_under(folder / name)
+        members = images_under(folder / name, visited)
         if not members:
             raise ValueError(f"{folder / name} holds no images ({', '.join(sorted(EXTENSIONS))})")
         paths += members
@@ -66,11 +69,39 @@ def folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def images_under(folder: Path) -> list[str]:
-    """Paths of the images at any depth in `folder`, in alphabetical order."""
-    return sorted(
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if os.path.splitext(name)[1].lower() in EXTENSIONS
-    )
+def images_under(folder: Path, visited: Visited | None = None) -> list[str]:
+    """Paths of the images at any depth in `folder`, in alphabetical order; symbolic links are followed.
+
+    Args:
+        visited: the folders that were looked into before, to which those of this call are added.
+
+    Raises:
+        ValueError: a link leads to a folder that it lies in, or to one that was looked into before: its images would
+            be counted twice, or as another class's. The link is named.
+    """
+    visited = {} if visited is None else visited
+    paths: list[str] = []
+    waiting = [os.fspath(folder)]
+    while waiting:
+        parent = waiting.pop()
+        place = os.path.realpath(parent)
+        if _contains(place, os.path.realpath(os.path.dirname(parent))):
+            raise ValueError(f"{parent} is a symbolic link to {place}, which it lies in: remove the link")
+        if place in visited:
+            raise ValueError(
+                f"{parent} and {visited[place]} are the same folder, {place}: its images would be counted twice; "
+                "remove the symbolic link"
+            )
+        visited[place] = parent
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                    paths.append(entry.path)
+    return sorted(paths)
+
+
+def _contains(folder: str, other: str) -> bool:
+    """Whether `other` is `folder` or lies in it, at any depth; both are real paths."""
+    return folder == other or other.startswith(folder.rstrip(os.sep) + os.sep)

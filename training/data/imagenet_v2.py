@@ -2,7 +2,7 @@
 
 from ..settings import DataSettings
 from .evaluation_only import evaluation_root, refuse_training
-from .image_folder import folders, images_under
+from .image_folder import Visited, folders, images_under
 from .images import ImageFiles, Split, labels_tensor
 
 
@@ -22,6 +22,7 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
     """Raises as `check`."""
     check(data, split)
     root = evaluation_root(data)
-    members = {int(name): images_under(root / name) for name in folders(root)}
+    visited: Visited = {}
+    members = {int(name): images_under(root / name, visited) for name in folders(root)}
     labels = [label for label in sorted(members) for _ in members[label]]
     return ImageFiles([path for label in sorted(members) for path in members[label]], labels_tensor(labels))

@@ -1,5 +1,7 @@
 """What a source of data hands over: images with labels, all in memory or to be read one by one."""
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -58,11 +60,18 @@ class ImageFiles:
         return len(self.labels)
 
     def read(self, index: int) -> bytes:
-        with open(self.paths[index], "rb") as file:
+        # A pipe would be waited for, if it were not opened so; regular files are not changed by it.
+        with open(self.paths[index], "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError("it is not a regular file, but a pipe, a socket or a device")
             return file.read()
 
     def name(self, index: int) -> str:
         return self.paths[index]
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def labels_tensor(labels: list[int]) -> Tensor:

@@ -33,6 +33,7 @@ class MemoryTrainingBatches:
     ) -> None:
         self.findings = Findings(len(images), data.max_corrupt_share)
         self.classes = images.classes
+        self.images, self.root = images, data.root
         self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
         self.data = data
         self.recipe = recipe
@@ -91,6 +92,7 @@ class MemoryValidationBatches:
     ) -> None:
         self.findings = Findings(len(images), data.max_corrupt_share)
         self.classes = images.classes
+        self.images, self.root = images, data.root
         mine = slice(ranks.rank, None, ranks.count)
         self.pixels, self.labels = images.pixels[mine].to(device), images.labels[mine].to(device)
         self.data = data

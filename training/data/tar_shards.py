@@ -22,6 +22,8 @@ from .image_folder import EXTENSIONS, SPLIT_FOLDERS
 from .images import Split, labels_tensor
 
 LABEL_EXTENSION = ".cls"
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+DECOMPRESS = "decompress it (gunzip, bunzip2, unxz, unzstd), images are read by their place in the archive"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,12 @@ def archives(data: DataSettings, split: Split) -> list[Path]:
     ]
     if not found:
         names = " or ".join(f"{name}*.tar" for name in SPLIT_FOLDERS[split])
-        raise FileNotFoundError(f"data.root={data.root} holds no {names}")
+        compressed = sorted(path for name in SPLIT_FOLDERS[split] for path in Path(data.root).glob(f"{name}*.t*gz"))
+        also = f", but {compressed[0]}: {DECOMPRESS}" if compressed else ""
+        raise FileNotFoundError(f"data.root={data.root} holds no {names}{also}")
+    for path in found:
+        if not path.is_file():
+            raise ValueError(f"{path} is not a regular file")
     return sorted(set(found))
 
 
@@ -96,10 +103,15 @@ def _index(path: Path) -> np.ndarray:
 
 
 def _scan(path: Path) -> np.ndarray:
+    with open(path, "rb") as file:
+        beginning = file.read(max(map(len, COMPRESSED)))
+    for signature, kind in COMPRESSED.items():
+        if beginning.startswith(signature):
+            raise ValueError(f"{path} is compressed ({kind}): {DECOMPRESS}")
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:") as archive:
             for member in archive:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, extension = name.partition(".")

@@ -8,7 +8,7 @@ from timm.data import ImageNetInfo
 
 from ..settings import DataSettings
 from .evaluation_only import evaluation_root, refuse_training
-from .image_folder import folders, images_under
+from .image_folder import Visited, folders, images_under
 from .images import ImageFiles, Split, labels_tensor
 
 
@@ -30,8 +30,9 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
     root, label_of = evaluation_root(data), imagenet_labels()
     paths: list[str] = []
     labels: list[int] = []
+    visited: Visited = {}
     for name in folders(root):
-        members = images_under(root / name)
+        members = images_under(root / name, visited)
         paths += members
         labels += [label_of[name]] * len(members)
     present = labels_tensor(sorted(set(labels)))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .. import used
 from . import reference
 from .geometry import Geometry
 from .operator import DCNV3
@@ -53,6 +54,7 @@ def dcnv3(
     """
     numbers = (kernel_size, stride, padding, dilation, float(offset_scale), remove_centre)
     if torch.onnx.is_in_onnx_export():  # ONNX lacks the operator, and has all that the reference is made of.
+        used.note("dcnv3", used.REFERENCE)
         output = reference.forward(value, offsets, weights, Geometry(*numbers))
     else:
         output = DCNV3(value, offsets, weights, *numbers, implementation)

@@ -7,17 +7,14 @@ dtype, and may return gradients in the dtype of its arithmetic.
 
 import functools
 import importlib
-import logging
 from dataclasses import dataclass
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from .. import triton_launch
+from .. import triton_launch, used
 from ..compiler import MissingImplementationError, obstacle_to
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def implementation_for(value: Tensor, implementation: str = "auto") -> str:
             obstacle = _obstacle(name)
             if obstacle is None:
                 return name
-            _log_once(f"dcnv3 on {value.device.type} goes without its {name} implementation: {obstacle}")
+            used.goes_without("dcnv3", name, obstacle)
     raise AssertionError("the reference takes every tensor")
 
 
@@ -88,8 +85,3 @@ def _demand(name: str, value: Tensor) -> None:
 def _obstacle(name: str) -> str | None:
     """Why an implementation cannot run on this machine; None if it can."""
     return None if name == "reference" else obstacle_to(lambda: module_of(name).prepare())
-
-
-@functools.cache
-def _log_once(message: str) -> None:
-    logger.warning(message)

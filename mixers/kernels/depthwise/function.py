@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .. import used
 from ..compiler import runs_on_cpu
 from ..eager import takes_own_operators
 from . import cpp_kernels, reference
@@ -26,6 +27,7 @@ def depthwise_conv(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Te
     tensors = [tensor for tensor in (x, kernels, bias) if tensor is not None]
     if _takes(*tensors):
         return DEPTHWISE_CONV(x, kernels, bias)
+    used.note("depthwise", used.REFERENCE)
     return reference.forward(x, kernels, bias)
 
 

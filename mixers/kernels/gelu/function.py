@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from .. import used
 from ..compiler import runs_on_cpu
 from ..elementwise import PARTS, rows, takes
 
@@ -19,7 +20,9 @@ def gelu(x: Tensor) -> Tensor:
     On the CPU, in float32, gelu.cpp computes large maps, where it can be compiled.
     """
     if not takes(SOURCE, x):
+        used.note("gelu", used.REFERENCE)
         return F.gelu(x)
+    used.note("gelu", "cpp")
     return _GELU.apply(x) if torch.is_grad_enabled() else _forward(x)
 
 
@@ -29,9 +32,11 @@ def gelu_and_gradients(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]
     The second lies where `grad` was.
     """
     if not runs_on_cpu(SOURCE):
+        used.note("gelu", used.REFERENCE)
         output = F.gelu(x)
         torch.ops.aten.gelu_backward.grad_input(grad, x, grad_input=grad)
         return output, grad, grad.sum(0)
+    used.note("gelu", "cpp")
     output, parts = torch.empty_like(x), x.new_empty(PARTS, x.shape[1])
     torch.ops.stmbench_cpp.gelu_backward(grad, output, parts, grad, x)
     return output, grad, parts.sum(0)

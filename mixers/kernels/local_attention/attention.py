@@ -1,20 +1,22 @@
-"""What mixers hold: local attention with whatever its logits need kept from one forward to the next."""
+"""What mixers hold: local attention with tables of biases for its logits."""
 
 from dataclasses import astuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..remembered import Remembered
+from .. import used
+from ..frozen import KeepsWhenFrozen
 from . import reference
 from .geometry import Geometry
 from .implementations import implementation_for
 from .operator import LOCAL_ATTENTION
 
 
-class LocalAttention(nn.Module):
+class LocalAttention(KeepsWhenFrozen):
     """softmax(q k^T / sqrt(d) + logits) v from blocks of pixels to windows around them, within the map.
 
-    Has no parameters: tables come with the call. `geometry` says what blocks and windows are.
+    Has no parameters: tables come with the call. `geometry` says what blocks and windows are. Frozen, it keeps what it
+    makes of a `bias_table` that is the same tensor in each call.
 
     Args:
         implementation: auto, cpp, triton or reference; `implementation_for` says what auto is.
@@ -24,7 +26,6 @@ class LocalAttention(nn.Module):
         super().__init__()
         self.geometry = Geometry(block_size, halo_size, shift)
         self.implementation = implementation
-        self.remembered = Remembered()
 
     def forward(
         self,
@@ -50,12 +51,13 @@ class LocalAttention(nn.Module):
         self._check(query, key, value, bias_table, row_table, column_table)
         implementation = implementation_for(query, self.implementation, has_halo=self.geometry.halo_size > 0)
         if implementation != "reference":
-            bias = self.remembered(lambda: self._bias_by_key(bias_table), bias_table)
+            bias = self.keep(lambda: self._bias_by_key(bias_table), bias_table)
             how = (*astuple(self.geometry), implementation)
             output, _ = LOCAL_ATTENTION(query, key, value, bias, row_table, column_table, *how)
         else:
             like = (tuple(query.shape[1:3]), query.device, query.dtype)
-            logits = self.remembered(lambda: self._fixed_logits(bias_table, query), bias_table, *like)
+            logits = self.keep(lambda: self._fixed_logits(bias_table, query), bias_table, *like)
+            used.note("local_attention", used.REFERENCE)
             output = reference.forward(query, key, value, logits, row_table, column_table, self.geometry)
         return output.flatten(-2)
 

@@ -2,18 +2,16 @@
 
 import functools
 import importlib
-import logging
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from .. import used
 from ..compiler import MissingImplementationError, obstacle_on_cpu, obstacle_to
 from ..eager import constant_in_graphs, takes_own_operators
 from ..triton_launch import DEVICES
 from . import cpp_kernels
-
-logger = logging.getLogger(__name__)
 
 IMPLEMENTATIONS = ("cpp", "triton", "reference")
 _KINDS = {
@@ -90,5 +88,5 @@ def _obstacle(name: str) -> str | None:
 def _obstacle_to_triton() -> str | None:
     obstacle = obstacle_to(lambda: module_of("triton").prepare())
     if obstacle is not None:
-        logger.warning("local attention on a GPU goes without its triton implementation: %s", obstacle)
+        used.goes_without("local_attention", "triton", obstacle)
     return obstacle

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from .. import used
 from ..elementwise import PARTS, rows, takes
 
 SOURCE = Path(__file__).with_name("residual.cpp")
@@ -22,6 +23,7 @@ def residual(x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tenso
         keep: B, stochastic depth's factor of each image, or None for 1.
     """
     if not takes_residual(x, branch, scale, keep):
+        used.note("residual", used.REFERENCE)
         branch = branch if scale is None else branch * scale
         return x + (branch if keep is None else branch * keep.view(-1, 1, 1, 1))
     if torch.is_grad_enabled():
@@ -42,6 +44,7 @@ def write_residual(
     output: Tensor, x: Tensor, branch: Tensor, scale: Tensor | None = None, keep: Tensor | None = None
 ) -> None:
     """x + scale * keep * branch of contiguous rows n, C into `output`, by residual.cpp; no autograd."""
+    used.note("residual", "cpp")
     torch.ops.stmbench_cpp.residual(output, x, branch, _contiguous(scale), _contiguous(keep))
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .. import used
 from ..compiler import runs_on_cpu
 from ..eager import takes_own_operators
 from . import cpp_kernels
@@ -15,7 +16,10 @@ def softmax(x: Tensor, dtype: torch.dtype) -> Tensor:
     On the CPU, in float32 and float64 and for up to 64 places, softmax.cpp computes it, where it can be compiled. What
     another program than PyTorch is to read consists of PyTorch's functions.
     """
-    return SOFTMAX(x.to(dtype)) if _takes(x, dtype) else x.softmax(-1, dtype)
+    if _takes(x, dtype):
+        return SOFTMAX(x.to(dtype))
+    used.note("softmax", used.REFERENCE)
+    return x.softmax(-1, dtype)
 
 
 def _takes(x: Tensor, dtype: torch.dtype) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mixers.kernels import compiler
+from mixers.kernels import compiler, used
 
 
 @pytest.fixture
@@ -16,6 +16,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise compiler.MissingImplementationError("no C++ compiler is on the path")
 
     monkeypatch.setattr(compiler, "load_for_cpu", load_for_cpu)
+    monkeypatch.setattr(used, "_obstacles", {})
     compiler.obstacle_on_cpu.cache_clear()
     yield
     compiler.obstacle_on_cpu.cache_clear()

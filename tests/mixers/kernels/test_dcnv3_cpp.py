@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mixers.kernels import used
 from mixers.kernels.compiler import compiled, load, load_for_cpu
 from mixers.kernels.dcnv3 import MissingImplementationError, dcnv3, implementation_for, implementations
 
@@ -70,6 +71,8 @@ def test_threads_that_compile_the_same_source_get_one_complete_library(tmp_path:
     (library,) = libraries
     built = library.stat().st_mtime_ns
     assert compiled(source, command).stat().st_mtime_ns == built
+    (tmp_path / "copy").mkdir()
+    assert compiled(Path(shutil.copy(source, tmp_path / "copy")), command) == library
 
     source.write_text('extern "C" int answer() { return 43; }\n')
     assert compiled(source, command) != library
@@ -102,7 +105,8 @@ def test_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path, monkeypat
 @pytest.fixture
 def forgotten(monkeypatch):
     """As in a new process: nothing is known yet about what this machine has."""
-    remembered = (load_for_cpu, implementations._obstacle, implementations._log_once)
+    remembered = (load_for_cpu, implementations._obstacle)
+    monkeypatch.setattr(used, "_obstacles", {})
     for function in remembered:
         function.cache_clear()
     yield
