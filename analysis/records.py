@@ -90,6 +90,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "seconds": ("record.seconds", "float64"),
     "path": ("path", "object"),
     # As JSON texts, for whoever needs all of them.
+    "code": ("text -> 'code'", "object"),
     "config": ("text -> 'config'", "object"),
     "rows": ("text -> 'rows'", "object"),
     "environment": ("text -> 'environment'", "object"),

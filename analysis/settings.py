@@ -163,12 +163,14 @@ class TableSettings:
         destination: folder of the tables and the page; None is `tables` beside the records.
         fingerprint: of the only environment whose speeds are wanted; None is all.
         mixed_fingerprints: whether speeds of several environments may be ranked with each other.
+        mixed_code: whether results of several versions of the code may be averaged and ranked with each other.
     """
 
     name: str = "table"
     destination: str | None = None
     fingerprint: str | None = None
     mixed_fingerprints: bool = False
+    mixed_code: bool = False
 
 
 @dataclass

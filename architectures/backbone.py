@@ -22,9 +22,10 @@ map from it and `forward_head` what to do with it (two branches, two heads: over
 `registry.register_networks` then gives the family its names.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from inspect import signature
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,18 @@ class Backbone(nn.Module):
 
     output_fmt = "NHWC"
     undecayed: ClassVar[tuple[str, ...]] = ()
+    # As `Mixer.neutral`, of the constructor's arguments.
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    built_from: Mapping[str, Any]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Keeps the constructor's arguments, defaults included, in `built_from`, for `architectures.identity`."""
+        network = super().__new__(cls)
+        with suppress(TypeError):  # which the constructor raises in a moment
+            bound = signature(cls.__init__).bind_partial(network, *arguments, **options)
+            bound.apply_defaults()
+            object.__setattr__(network, "built_from", dict(list(bound.arguments.items())[1:]))
+        return network
 
     def __init__(
         self,
@@ -235,8 +248,24 @@ class Backbone(nn.Module):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """Parameters that never decay, besides the one-dimensional ones that recipes exempt anyway."""
-        return {name for name, _ in self.named_parameters() if name.endswith(self.undecayed)}
+        """Parameters that never decay, besides the one-dimensional ones that recipes exempt anyway.
+
+        The network's own, and those that modules inside of it name by a `no_weight_decay` of theirs, as mixers do.
+
+        Raises: ValueError when a module names what is no parameter.
+        """
+        names = {name for name, _ in self.named_parameters()}
+        exempt = {name for name in names if name.endswith(self.undecayed)}
+        for path, module in self.named_modules():
+            if module is self or not hasattr(module, "no_weight_decay"):
+                continue
+            for name in module.no_weight_decay():
+                if f"{path}.{name}" not in names:
+                    raise ValueError(
+                        f"{type(module).__name__}.no_weight_decay() names {name!r}, no parameter of {path}"
+                    )
+                exempt.add(f"{path}.{name}")
+        return exempt
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
+from launch.contents import DATA_OF_TASK, contents_of
 from launch.sweep_name import check_sweep_name
 
 from .errors import ConfigurationError
@@ -15,16 +16,8 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-# Which parts of a data set a task reads.
-DATA_OF_TASK = {
-    "complexity": (),
-    "speed": (),
-    "train": ("train", "validation"),
-    "evaluate": ("validation",),
-    "loader": ("train",),
-}
-
-_NETWORKS_THAT_BUILD: set[str] = set()
+_CHECKED: set[str] = set()
+"""Networks that build, with the parameter groups of a recipe."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -33,8 +26,6 @@ def to_cell(config: DictConfig) -> Cell:
     Raises:
         ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
     """
-    from mixers import module_digest
-
     try:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
@@ -42,8 +33,6 @@ def to_cell(config: DictConfig) -> Cell:
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
-    # A user's file is part of what a result depends on: after an edit, the cell is another one.
-    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
@@ -52,11 +41,12 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_that_it_builds(complete)
         _check_device(plain)
+        _check_candidates(complete)
+        _check_network(complete)
+        return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    return Cell(complete)
 
 
 def _plain(value: Any) -> Any:
@@ -76,7 +66,8 @@ def _check_choices(config: Mapping[str, Any]) -> None:
     check_subject(config)
     compared = config["task"].get("compare")
     if network["name"] != "unified":
-        for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
+        of_unified = {f"network.{key}": network[key] for key in ("mixers", "budget", "dims", "depths")}
+        for key, value in {"mixer": config["mixer"], "scale": config["scale"], **of_unified}.items():
             if value is not None:
                 raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
     else:
@@ -146,30 +137,31 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_that_it_builds(config: Mapping[str, Any]) -> None:
-    """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
-    import torch
+def _check_candidates(config: Mapping[str, Any]) -> None:
+    if config["task"]["name"] == "speed":
+        from launch.candidates import check_candidates
 
-    from architectures import build_network
+        check_candidates(config)
+
+
+def _check_network(config: Mapping[str, Any]) -> None:
+    """What fails on the meta device, where it costs no memory, would fail in the cell."""
+    from architectures import check_network
     from launch.network import LEARNING, network_spec
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
     if config["task"]["name"] == "speed":
-        from launch.candidates import check_candidates
-
-        check_candidates(config)
-        return
+        return  # its candidates were checked
     spec = network_spec(config)
     recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
     groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr((spec, groups)) not in _NETWORKS_THAT_BUILD:
-        with torch.device("meta"):
-            network = build_network(spec)
+    if repr((spec, groups)) not in _CHECKED:
+        network = check_network(spec)
         if recipe:
             parameter_groups(network, recipe)
-        _NETWORKS_THAT_BUILD.add(repr((spec, groups)))
+        _CHECKED.add(repr((spec, groups)))
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -9,8 +9,9 @@ import torch
 
 from analysis.speed import Candidate, Resolution
 from architectures import build_network, check_network, list_networks
-from architectures.mixer_options import check_option_names, options_of_blocks
-from mixers import MIXERS, Mixer, build_mixer, mixer_options
+from architectures.identity import digest_of, network_identity
+from architectures.mixer_options import check_option_names, options_of_block
+from mixers import MIXERS, Mixer, build_mixer, mixer_identity, mixer_options
 
 from .cell import has_its_own, network_label
 from .cost import describe
@@ -37,13 +38,23 @@ def check_candidates(config: Config) -> None:
     for variant in variants(config):
         names.append(variant.name)
         if is_mixer_alone(config):
-            with torch.device("meta"):
-                build_lone_mixer(variant.config, own_resolution(config))
+            identity_of(variant.config)
         else:
             check_network(network_spec(variant.config))
     against = config["task"]["against"]
     if against is not None and against not in names:
         raise ValueError(f"task.against={against}: choose from {', '.join(names)}")
+
+
+def identity_of(config: Config) -> str:
+    """Equal for candidates that are built from the same, see `architectures.identity`; nothing is allocated.
+
+    Raises: ValueError naming the key, its value and the valid choices.
+    """
+    if not is_mixer_alone(config):
+        return network_identity(network_spec(config)).digest
+    with torch.device("meta"):
+        return digest_of(mixer_identity(build_lone_mixer(config, own_resolution(config))))
 
 
 def candidates(config: Config) -> list[Candidate]:
@@ -70,7 +81,7 @@ def build_lone_mixer(config: Config, resolution: Resolution) -> Mixer:
     options = {key: value for key, value in config["mixer"].items() if value is not None}
     name = options.pop("name")
     check_option_names([name], options)
-    [chosen] = options_of_blocks(name, dim=config["dim"], stage=0, depth=1, given=options)
+    chosen = options_of_block(name, dim=config["dim"], stage=0, block=0, given=options)
     return build_mixer(name, config["dim"], resolution, **chosen)
 
 
@@ -106,7 +117,8 @@ def _with(config: Config, name: str) -> Config:
         unified = {**network, "name": "unified", "options": options, "mixers": None}
         return {**config, "network": unified, "mixer": {"name": name, **dict.fromkeys(mixer_options(name))}}
     if not is_mixer_alone(config) and name in list_networks():
-        other = {**network, "name": name, "options": {}, "mixers": None}
+        of_unified = dict.fromkeys(("mixers", "budget", "dims", "depths"))
+        other = {**network, "name": name, "options": {}, **of_unified}
         return {**config, "network": other, "mixer": None, "scale": None}
     networks = "" if is_mixer_alone(config) else f", and from the networks {', '.join(list_networks())}"
     raise ValueError(f"task.compare: unknown {name!r}; choose from the mixers {', '.join(sorted(MIXERS))}{networks}")
@@ -141,4 +153,5 @@ def _network(variant: Variant) -> Candidate:
 
 def _named(config: Config) -> Config:
     """What tells one candidate's network from another's."""
-    return {key: config[key] for key in ("network", "mixer", "scale")}
+    contents = {**(config.get("contents") or {}), "networks": [identity_of(config)]}
+    return {key: config[key] for key in ("network", "mixer", "scale")} | {"contents": contents}

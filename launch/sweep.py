@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .cell import Cell
+from .code import other_code
 from .execute import Outcome, execute
 from .names import names_of
 from .output import why_not_writable
@@ -67,10 +68,11 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
 
 
 def describe(outcome: Outcome) -> str:
-    """One line for one cell: its state, its headline number, how long it took."""
+    """One line for one cell: its state, its headline number, how long it took; of what was done before, other code."""
     record = outcome.record
     if outcome.skipped:
-        return f"[dim]done before[/dim]  {headline(record['results'])}"
+        code = other_code(record)
+        return f"[dim]done before[/dim]{f', with {code}' if code else ''}  {headline(record['results'])}"
     style = STYLES[outcome.status]
     if outcome.is_elsewhere:
         return f"[{style}]{ELSEWHERE}[/{style}]\n    {escape(record['reason'])}"

@@ -9,7 +9,7 @@ import torch
 from analysis.complexity import Complexity
 from analysis.settings import CountingRule, SpeedSettings
 from analysis.speed import measure as measure_speed
-from architectures import build_network
+from architectures import NetworkSpec, build_network
 from mixers import load_mixer_module
 from training.evaluate import evaluate
 from training.loader_speed import measure_loader
@@ -18,7 +18,8 @@ from training.train import Interrupted, train
 
 from .candidates import candidates, is_mixer_alone, own_resolution
 from .cell import Cell, has_its_own
-from .cost import describe
+from .contents import check_contents
+from .cost import describe, size_of
 from .network import network_spec
 from .supervision import Supervision
 from .weights import load
@@ -32,22 +33,25 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
     Raises: whatever the task raises; `launch.execute` turns that into the record's reason.
     """
     if cell.config["mixer_module"]:
-        load_mixer_module(cell.config["mixer_module"], cell.config["mixer_source"])
+        load_mixer_module(cell.config["mixer_module"], (cell.config.get("contents") or {}).get("mixer_module"))
+    check_contents(cell.config)
     torch.manual_seed(cell.config["seed"])
     return TASKS[cell.task](cell, supervision)
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """`auto` is the first GPU where there is one.
+    """`auto` is the first GPU where there is one; a cell whose identity names the kind of device runs on that kind.
 
     Raises: ValueError where a GPU is asked for that torch does not find.
     """
-    if config["device"] == "cuda" and not torch.cuda.is_available():
+    device = (config.get("contents") or {}).get("device")
+    kind = device["kind"] if device else config["device"]
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "device=cuda: torch finds no GPU on this machine; device=auto takes the CPU where there is none"
         )
-    if config["device"] != "auto":
-        return config["device"]
+    if kind != "auto":
+        return kind
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -55,9 +59,15 @@ def _totals(complexity: Complexity) -> dict[str, int]:
     return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
 
 
+def _about(spec: NetworkSpec, results: Mapping[str, Any] | None = None) -> Parts:
+    """What every record says of its network, besides the task's `results`."""
+    return {"results": _totals(describe(spec)) | dict(results or {}), "details": {"network": size_of(spec)}}
+
+
 def _complexity(cell: Cell, supervision: Supervision) -> Parts:
-    complexity = describe(network_spec(cell.config), CountingRule(cell.config["task"]["rule"]))
-    return {"results": _totals(complexity), "details": asdict(complexity)}
+    spec = network_spec(cell.config)
+    complexity = describe(spec, CountingRule(cell.config["task"]["rule"]))
+    return {"results": _totals(complexity), "details": asdict(complexity) | {"network": size_of(spec)}}
 
 
 def _speed(cell: Cell, supervision: Supervision) -> Parts:
@@ -71,7 +81,9 @@ def _speed(cell: Cell, supervision: Supervision) -> Parts:
         show_progress=supervision.show_progress,
     )
     of_network = has_its_own(config) and not is_mixer_alone(config)
-    return {"results": _totals(describe(network_spec(config))) if of_network else {}, "rows": rows}
+    if not of_network:
+        return {"rows": rows}
+    return _about(network_spec(config)) | {"rows": rows}
 
 
 def _train(cell: Cell, supervision: Supervision) -> Parts:
@@ -99,7 +111,7 @@ def _train(cell: Cell, supervision: Supervision) -> Parts:
             )
     except Interrupted as stop:
         raise supervision.interruption.error() from stop
-    return {"results": _totals(describe(spec)) | results}
+    return _about(spec, results)
 
 
 def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
@@ -125,7 +137,7 @@ def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
         show_progress=supervision.show_progress,
         directory=cell.directory,
     )
-    return {"results": _totals(describe(spec)) | results}
+    return _about(spec, results)
 
 
 def _loader(cell: Cell, supervision: Supervision) -> Parts:

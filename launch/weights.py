@@ -1,11 +1,13 @@
 """Which weights a network starts from: a run's, a file of the authors', or their release (`weights=official`)."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 from torch import nn
 
-from architectures import NetworkSpec, registered_name
-from architectures.checkpoints import check_release, load_official, official_weights
+from architectures import NetworkSpec, is_published, registered_name
+from architectures.checkpoints import check_release, load_official, official_weights, release_digest
 from training.weights import find_weights, load_tensors, load_weights
 
 OFFICIAL = "official"
@@ -30,6 +32,25 @@ def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool, average
             f"official weights tell the {OFFICIAL_CLASSES} classes of ImageNet apart, not {spec.num_classes} others: "
             f"train them on this data first (task=train)"
         )
+
+
+def weights_digest(spec: NetworkSpec, weights: str, *, average: bool = False) -> str:
+    """Tells weights from others by the content of their file, wherever it lies; 12 hexadecimal digits.
+
+    Raises: as `check_weights`.
+    """
+    if weights == OFFICIAL and not average:
+        return release_digest(_released_name(spec))
+    file = find_weights(Path(weights), average=average)
+    found = file.stat()
+    return _sha256(file, found.st_size, found.st_mtime_ns, found.st_ino)[:12]
+
+
+@cache
+def _sha256(file: Path, *state: int) -> str:
+    """Read once a process, while nothing in its `state` changes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load(
@@ -69,6 +90,7 @@ def load(
         in_chans=spec.in_chans,
         num_classes=OFFICIAL_CLASSES if fine_tuning else spec.num_classes,
         options=spec.options,
+        mixer_options=spec.mixer_options,
     )
     load_tensors(network, tensors, file, fine_tuning=fine_tuning)
 
@@ -76,7 +98,8 @@ def load(
 def _released_name(spec: NetworkSpec) -> str:
     """The name under which authors may have released the network."""
     name = registered_name(spec)
-    if name is None:
+    if name is None or not is_published(spec):
         mixers = spec.mixer if isinstance(spec.mixer, str) else ", ".join(spec.mixer)
-        raise ValueError(f"the unified network with mixer {mixers} at scale {spec.scale} has no official weights")
+        how = "" if name is None else f", of other dims and depths than published (budget={spec.budget}),"
+        raise ValueError(f"the unified network with mixer {mixers} at scale {spec.scale}{how} has no official weights")
     return name

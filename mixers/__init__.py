@@ -7,7 +7,19 @@ import importlib
 import pkgutil
 
 from .contract import Mixer
-from .registry import MIXERS, build_mixer, load_entry_points, load_mixer_module, mixer_options, module_digest, register
+from .registry import (
+    MIXERS,
+    build_mixer,
+    check_options,
+    load_entry_points,
+    load_mixer_module,
+    loaded_digest,
+    mixer_identity,
+    mixer_options,
+    register,
+    source_digest,
+)
+from .sources import module_digest, own_modules
 
 for _file in pkgutil.iter_modules(__path__):
     if not _file.ispkg:
@@ -15,4 +27,17 @@ for _file in pkgutil.iter_modules(__path__):
 
 load_entry_points()
 
-__all__ = ["MIXERS", "Mixer", "build_mixer", "load_mixer_module", "mixer_options", "module_digest", "register"]
+__all__ = [
+    "MIXERS",
+    "Mixer",
+    "build_mixer",
+    "check_options",
+    "load_mixer_module",
+    "loaded_digest",
+    "mixer_identity",
+    "mixer_options",
+    "module_digest",
+    "own_modules",
+    "register",
+    "source_digest",
+]

@@ -12,7 +12,7 @@ from .cells import make_cell
     [
         {"mixer__name": "sra"},
         {"mixer__block_size": 8},
-        {"mixer_source": "0123456789ab"},
+        {"contents": {"networks": ["0123456789ab"], "drop_path_rate": 0.0}},
         {"scale": "tiny"},
         {"network__budget": "macs"},
         {"network__options": {"layer_scale_init": 0.1}},

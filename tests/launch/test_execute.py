@@ -86,7 +86,7 @@ def test_a_cell_is_not_run_with_a_mixer_file_that_was_edited_since(tmp_path):
         tmp_path,
         task={"name": "complexity", "rule": "macs"},
         mixer_module=str(tmp_path / "mine.py"),
-        mixer_source="0123456789ab",
+        contents={"mixer_module": "0123456789ab", "drop_path_rate": 0.0},
     )
     outcome = execute(cell)
     assert outcome.status == "failed"

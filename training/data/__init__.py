@@ -1,10 +1,13 @@
 """Data sets: where images come from (one file per kind of source) and how they become batches.
 
-A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`.
+A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`. One whose
+images are neither files nor in memory, or cost something to load, also has `digest(data, split)`; see `digest.py`.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Protocol
 
@@ -26,6 +29,7 @@ from . import (
     wnid_folders,
 )
 from .decoding import DECODERS
+from .digest import images_digest
 from .file_batches import FileBatches
 from .findings import Findings
 from .images import NO_LABEL, Images, Split, StoredImages
@@ -95,6 +99,17 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
             raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")
     for split in splits:
         SOURCES[data.source].check(data, split)
+
+
+def data_digest(data: DataSettings, splits: tuple[Split, ...]) -> str | None:
+    """Tells images and labels of these splits from others, wherever they lie; see `digest.py`. None of no split.
+
+    Raises: ValueError, OSError as `check_data`, and where there are no images.
+    """
+    source = SOURCES[data.source]
+    digest = getattr(source, "digest", partial(images_digest, load=source.load))
+    parts = [f"{split} {digest(data, split)}" for split in splits]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12] if parts else None
 
 
 def count_classes(data: DataSettings) -> int:
