@@ -99,3 +99,12 @@ class OverviewConfig:
     task: Any = None
     sweep: str | None = None
     output: str = "runs"
+
+
+@dataclass
+class CheckConfig:
+    """What a task about a mixer alone needs to know: which one, with which options."""
+
+    task: Any = None
+    mixer: Any = None
+    mixer_module: str | None = None
