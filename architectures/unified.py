@@ -23,8 +23,18 @@ from .budget import BUDGETS, matched_variant
 from .initialization import truncated_normal
 from .mixer_options import STAGES, check_option_names, options_of_blocks
 from .registry import Entry, pretrained_cfg, register_networks
-from .stages import NORM_EPS, REDUCTIONS, ConvHead, Downsample, Stage, Stem, stage_resolutions
-from .variants import DETECTION, NETWORK_NAMES, STARTING_POINTS, VARIANTS, PerStage, Variant
+from .stages import (
+    ISOTROPIC_REDUCTIONS,
+    NORM_EPS,
+    REDUCTIONS,
+    ConvHead,
+    Downsample,
+    Stage,
+    Stem,
+    Widen,
+    stage_resolutions,
+)
+from .variants import DETECTION, NETWORK_NAMES, SHAPES, STARTING_POINTS, VARIANTS, PerStage, Variant
 
 
 class UnifiedBackbone(Backbone):
@@ -41,6 +51,7 @@ class UnifiedBackbone(Backbone):
         output_norms: False norms the map at the end of every stage; True gives each map that leaves the network a norm
             of its own instead, and leaves out the conv head.
         layer_scale_init: first value of the layer scales; 0 or less builds none.
+        downsample: whether each stage after the first halves the map; False keeps the stem's, pixel by pixel.
         drop_path_rate: of the last block; grows linearly from 0 over all blocks.
         img_size: height and width in pixels that tables are made for; `forward` takes any from 32 x 32.
 
@@ -62,6 +73,7 @@ class UnifiedBackbone(Backbone):
         position_in_residual: bool = True,
         output_norms: bool = False,
         layer_scale_init: float = 1e-6,
+        downsample: bool = True,
         drop_path_rate: float = 0.0,
         num_classes: int = 1000,
         in_chans: int = 3,
@@ -71,9 +83,10 @@ class UnifiedBackbone(Backbone):
     ) -> None:
         check_option_names(mixers, mixer_options)
         drop_paths = _linear(drop_path_rate, sum(depths))
+        reductions = REDUCTIONS if downsample else ISOTROPIC_REDUCTIONS
         stages = []
         for stage, (mixer, dim, depth, resolution) in enumerate(
-            zip(mixers, dims, depths, stage_resolutions(img_size), strict=True)
+            zip(mixers, dims, depths, stage_resolutions(img_size, reductions), strict=True)
         ):
             options = options_of_blocks(mixer, dim=dim, stage=stage, depth=depth, given=mixer_options)
             blocks = [
@@ -91,7 +104,7 @@ class UnifiedBackbone(Backbone):
             ]
             stages.append(
                 Stage(
-                    Downsample(dims[stage - 1], dim) if stage else nn.Identity(),
+                    _between_stages(dims[stage - 1], dim, downsample) if stage else nn.Identity(),
                     blocks,
                     nn.Identity() if output_norms else nn.LayerNorm(dim, eps=NORM_EPS),
                 )
@@ -101,7 +114,7 @@ class UnifiedBackbone(Backbone):
             stem=Stem(in_chans, dims[0]),
             stages=stages,
             channels=dims,
-            reductions=REDUCTIONS,
+            reductions=reductions,
             conv_head=conv_head,
             head_hidden_size=conv_head.conv.out_channels if conv_head else None,
             num_classes=num_classes,
@@ -134,6 +147,12 @@ class UnifiedBackbone(Backbone):
         return taken
 
 
+def _between_stages(in_dim: int, dim: int, downsample: bool) -> nn.Module:
+    if downsample:
+        return Downsample(in_dim, dim)
+    return nn.Identity() if in_dim == dim else Widen(in_dim, dim)
+
+
 def _linear(last: float, count: int) -> list[float]:
     """`count` values from 0 to `last`, equally spaced."""
     return [last * index / max(count - 1, 1) for index in range(count)]
@@ -149,6 +168,7 @@ def unified(
     mlp_ratio: float | PerStage | None = None,
     norm_eps: float | None = None,
     position_embedding: bool | None = None,
+    downsample: bool = True,
     detection: bool = False,
     drop_path_rate: float | None = None,
     num_classes: int = 1000,
@@ -157,11 +177,12 @@ def unified(
     global_pool: str = "avg",
     drop_rate: float = 0.0,
 ) -> UnifiedBackbone:
-    """The unified network around `mixer` (one, or four, one a stage) at `scale` (micro, tiny, small, base, large).
+    """The unified network around `mixer` (one, or four, one a stage) at `scale` (nano, micro, tiny, small, base).
 
     Dims, depths, mixer options, MLP ratios, norm eps, position embeddings and drop path rate are the published
     variant's; a mixer that has none gets the scale's shape, with widths and depth matched so that the network has the
-    scale's number of parameters (`budget="macs"`: multiply-accumulates) within 2 %. What is given here wins.
+    scale's number of parameters (`budget="macs"`: multiply-accumulates) within 2 %. Scale nano has no published
+    networks and the same shape for every mixer. What is given here wins.
 
     `detection` is the authors' detection backbone: `variants.DETECTION`, the variant's `detection_options` and its
     `detection_drop_path_rate`.
@@ -191,6 +212,7 @@ def unified(
         norm_eps=variant.norm_eps,
         position_embedding=variant.position_embedding,
         layer_scale_init=layer_scale_init,
+        downsample=downsample,
         drop_path_rate=drop_path_rate,
         num_classes=num_classes,
         in_chans=in_chans,
@@ -204,11 +226,13 @@ def unified(
 def _variant(mixers: tuple[str, ...], scale: str | None, budget: str, given: dict[str, Any]) -> Variant:
     """The published variant with what is `given`, or one matched to the scale's budget with what is given."""
     published = VARIANTS.get(mixers[0], {}) if len(set(mixers)) == 1 else {}
-    scales = dict.fromkeys([*STARTING_POINTS, *published])
+    scales = dict.fromkeys([*SHAPES, *STARTING_POINTS, *published])
     if scale not in scales:
         raise ValueError(f"scale: unknown {scale!r}; choices: {', '.join(scales)}")
     if budget not in BUDGETS:
         raise ValueError(f"budget: unknown {budget!r}; choices: {', '.join(BUDGETS)}")
+    if scale in SHAPES:
+        return replace(SHAPES[scale], **given)
     if scale in published:
         variant = published[scale]
         return replace(variant, **given | {"mixer_options": {**variant.mixer_options, **given["mixer_options"]}})
@@ -247,7 +271,7 @@ register_networks(
     {
         f"unified_{NETWORK_NAMES.get(mixer, mixer)}_{scale}": {"mixer": mixer, "scale": scale}
         for mixer in MIXERS
-        for scale in VARIANTS.get(mixer, STARTING_POINTS)
+        for scale in (*SHAPES, *VARIANTS.get(mixer, STARTING_POINTS))
     },
     **PRETRAINED_CFG,
 )

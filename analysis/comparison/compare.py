@@ -24,7 +24,7 @@ from .reference_speed import (
 )
 from .seeds import SeedScores, standings
 
-SCALES = ("micro", "tiny", "small", "base", "large")
+SCALES = ("nano", "micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
 # The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
 OUR_RULE = "macs"
