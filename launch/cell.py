@@ -52,7 +52,9 @@ def identity(config: Mapping[str, Any]) -> str:
     if "data" in RESULT_KEYS[task]:
         # How fast images come depends on where they lie.
         hidden = () if task == "loader" else PLACE_KEYS
-        defining["data"] = {key: value for key, value in config["data"].items() if key not in hidden}
+        # Sources without options are what they were before there were any.
+        unset = () if config["data"].get("options") else ("options",)
+        defining["data"] = {key: value for key, value in config["data"].items() if key not in (*hidden, *unset)}
     if task == "evaluate":
         # Only the parameters in the file matter for an evaluation, and the seed only when there is no file.
         defining["seed"] = None if config["weights"] else config["seed"]

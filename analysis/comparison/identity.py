@@ -47,7 +47,11 @@ def training_identity(config: Identity) -> Identity:
     return {
         # The other keys of training (compiled or not, how often a checkpoint, ...) say how the work is done.
         "task": {"name": "train"} if task.get("name") == "train" else task,
-        "data": {key: value for key, value in (config.get("data") or {}).items() if key not in PLACE_KEYS},
+        "data": {
+            key: value
+            for key, value in (config.get("data") or {}).items()
+            if key not in PLACE_KEYS and not (key == "options" and not value)
+        },
         "recipe": config.get("recipe"),
         "precision": config.get("precision"),
         "weights": config.get("weights"),
