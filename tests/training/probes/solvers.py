@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from training.data.probes.glyphs import glyphs
+from training.data.probes.glyphs import draw_glyphs
 
 CELL = 4
 Patch = np.ndarray
@@ -41,11 +41,11 @@ def retrieval(image: np.ndarray, options: Mapping[str, int]) -> int:
 
 
 def number(patch: Patch) -> int:
-    return next(index for index, glyph in enumerate(glyphs(15)) if (np.sign(patch) == glyph).all())
+    return next(index for index, glyph in enumerate(draw_glyphs(15)) if (np.sign(patch) == glyph).all())
 
 
 def number_and_sign(patch: Patch) -> tuple[int, int]:
-    for index, glyph in enumerate(glyphs(8)):
+    for index, glyph in enumerate(draw_glyphs(8)):
         if (np.abs((np.sign(patch) * glyph).sum())) == CELL * CELL:
             return index, int(np.sign((np.sign(patch) * glyph).sum()))
     raise AssertionError("not a glyph")

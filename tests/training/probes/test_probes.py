@@ -12,7 +12,7 @@ from .drawn import draw, settings
 from .solvers import SOLVERS
 
 HARDER = {
-    "matching": {"distance": 24, "clutter": 30},
+    "matching": {"distance": 24, "clutter": 30, "glyphs": 15},
     "retrieval": {"pairs": 8, "gap": 12},
     "relation": {"distance": 20, "clutter": 30},
     "counting": {"objects": 4},

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from .glyphs import both_polarities, choose_cells, glyphs, paint
+from .glyphs import both_polarities, choose_cells, draw_glyphs, paint
 from .probe import APART, CELL, Probe, register
 
 REACH = APART // CELL
@@ -47,4 +47,4 @@ class Counting(Probe):
         image = np.arange(count)[:, None]
         cells[image, rows, columns] = 1 + polarity
         cells[image, np.where(lies, rows, rows + REACH), np.where(lies, columns + REACH, columns)] = 2 + polarity
-        return paint(cells, both_polarities(glyphs(2)))
+        return paint(cells, both_polarities(draw_glyphs(2)))

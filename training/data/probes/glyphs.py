@@ -9,7 +9,7 @@ EMPTY = 0
 """The number of an empty cell in a map of glyphs; the glyphs follow from 1 on."""
 
 
-def glyphs(count: int) -> np.ndarray:
+def draw_glyphs(count: int) -> np.ndarray:
     """The same `count` patterns of +1 and -1 each time: int8 count, CELL, CELL.
 
     There are 15 at most, rows of a Hadamard matrix: 8 of 16 pixels differ between any two, and their negatives.

@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 
-from .glyphs import choose_cells, glyphs, paint, plain_and_marked
+from .glyphs import choose_cells, draw_glyphs, paint, plain_and_marked
 from .probe import APART, CELL, Probe, register
 
-GLYPHS = 8
+GLYPHS = 15
 
 
 @register("matching")
@@ -23,25 +23,29 @@ class Matching(Probe):
     Args:
         distance: between the two, the larger of rows and columns, in pixels.
         clutter: number of grey glyphs.
+        glyphs: how many different ones there are.
         seed: of the draws.
     """
 
     channels = 3
     most_classes = 2
 
-    def __init__(self, size: int, classes: int, *, distance: int, clutter: int, seed: int) -> None:
+    def __init__(self, size: int, classes: int, *, distance: int, clutter: int, glyphs: int, seed: int) -> None:
         super().__init__(size, classes)
         self.check_distance("distance", distance, least=APART, largest=self.size - CELL)
         self.check_number("clutter", clutter, least=0, largest=self.cells**2 - 2)
+        self.check_number("glyphs", glyphs, least=2, largest=GLYPHS)
         self.clutter = clutter
+        self.bank = draw_glyphs(glyphs)
         rows, columns = np.divmod(np.arange(self.cells**2), self.cells)
         between = np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns))
         self.pairs = np.argwhere(between == distance // CELL)
 
     def draw(self, labels: np.ndarray, rng: np.random.Generator, split: Literal["train", "validation"]) -> np.ndarray:
         count, places = len(labels), self.cells**2
-        first = rng.integers(GLYPHS, size=count)
-        other = (first + rng.integers(1, GLYPHS, size=count)) % GLYPHS
+        glyphs = len(self.bank)
+        first = rng.integers(glyphs, size=count)
+        other = (first + rng.integers(1, glyphs, size=count)) % glyphs
         pair = self.pairs[rng.integers(len(self.pairs), size=count)]
         cells = np.zeros((count, places), dtype=np.int64)
         image = np.arange(count)[:, None]
@@ -49,6 +53,6 @@ class Matching(Probe):
         order = choose_cells(rng, count, places, min(self.clutter + 2, places))
         free = (order[:, :, None] != pair[:, None, :]).all(2)
         free &= free.cumsum(1) <= self.clutter
-        cells[image, order] = np.where(free, rng.integers(1, GLYPHS + 1, size=order.shape), 0)
-        cells[image, pair] = np.stack([first, np.where(labels == 1, first, other)], 1) + 1 + GLYPHS
-        return paint(cells.reshape(count, self.cells, self.cells), plain_and_marked(glyphs(GLYPHS)))
+        cells[image, order] = np.where(free, rng.integers(1, glyphs + 1, size=order.shape), 0)
+        cells[image, pair] = np.stack([first, np.where(labels == 1, first, other)], 1) + 1 + glyphs
+        return paint(cells.reshape(count, self.cells, self.cells), plain_and_marked(self.bank))

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from .glyphs import both_polarities, choose_cells, glyphs, paint
+from .glyphs import both_polarities, choose_cells, draw_glyphs, paint
 from .probe import APART, CELL, Probe, register
 
 GLYPHS = 8
@@ -51,4 +51,4 @@ class Relation(Probe):
         cells[image, order] = np.where(free, rng.integers(3, GLYPHS + 1, size=order.shape), 0)
         cells[image, pair] = [1, 2]
         cells += np.where(cells > 0, GLYPHS * rng.integers(2, size=cells.shape), 0)
-        return paint(cells.reshape(count, self.cells, self.cells), both_polarities(glyphs(GLYPHS)))
+        return paint(cells.reshape(count, self.cells, self.cells), both_polarities(draw_glyphs(GLYPHS)))

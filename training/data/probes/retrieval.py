@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from .glyphs import choose_cells, glyphs, paint, plain_and_marked
+from .glyphs import choose_cells, draw_glyphs, paint, plain_and_marked
 from .probe import CELL, Probe, register
 
 KEYS = 11
@@ -59,4 +59,4 @@ class Retrieval(Probe):
         cells[image, rows[:, 1:], columns[:, 1:]] = 1 + keys
         cells[image, rows[:, 1:], columns[:, 1:] + self.gap] = 1 + KEYS + values
         cells[image[:, 0], rows[:, 0], columns[:, 0]] = 1 + KEYS + VALUES + keys[:, 0]
-        return paint(cells, plain_and_marked(glyphs(KEYS + VALUES)))
+        return paint(cells, plain_and_marked(draw_glyphs(KEYS + VALUES)))
