@@ -94,6 +94,8 @@ RESULTS = Keys(
         "activations": COUNT,
         "*top1_percent": PERCENT,
         "*top5_percent": PERCENT,
+        "top1_without_mixers_percent": PERCENT,
+        "top1_without_mixer_stage_*": PERCENT,
         "data_wait_percent": PERCENT,
         "*_images_per_second": POSITIVE,
         "*_seconds": NOT_NEGATIVE,
@@ -107,7 +109,7 @@ RESULTS = Keys(
 ROW = Keys(
     {
         "candidate": Text(),
-        "config": Keys({"network": NETWORK, "mixer": MIXER, "scale": Text()}, needed=("network",)),
+        "config": Keys({"network": NETWORK, "mixer": MIXER, "scale": Text()}),  # what of the record's is another
         "subject": Text(),
         "fingerprint": Text(),
         "mode": Text(),

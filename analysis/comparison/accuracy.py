@@ -14,6 +14,7 @@ from ..contrasts.estimates import estimates
 from ..contrasts.images import images_error
 from ..contrasts.outcomes import Outcomes, OutcomesError
 from .identity import Identity, comparison_key, key_of, regime
+from .idle_mixers import WITHOUT_MIXERS
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _means(compared: Compared, index: int, records: pd.DataFrame, kept: Sequence
     used = records[(records["status"] == "completed") & records["seed"].isin(kept)]
     attempted = int(records["status"].isin(TRIED).sum())
     diverged = [each for each in compared.diverged if each.row == str(index)]
-    means = (METRIC, "top5_percent", "best_top1_percent", "ema_top1_percent", "train_images_per_second")
+    means = (METRIC, "top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS, "train_images_per_second")
     return {
         "seeds": len(kept) or None,
         "attempted": attempted or None,

@@ -24,6 +24,7 @@ from .identity import (
     training_identity,
     variants,
 )
+from .idle_mixers import WITHOUT_MIXERS, idle_mixers
 from .notes import Note, notes
 from .reference_speed import (
     MODES,
@@ -34,7 +35,7 @@ from .reference_speed import (
     refuse_mixed_environments,
 )
 
-SCALES = ("micro", "tiny", "small", "base", "large")
+SCALES = ("nano", "micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
 # The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
 OUR_RULE = "macs"
@@ -60,7 +61,7 @@ ROW_TYPES: Mapping[str, str] = {
     "verdict": "object",
     **dict.fromkeys(("difference_to_best", "difference_low", "difference_high"), "float64"),
     **dict.fromkeys(("verdict_in_words", "error_of"), "object"),
-    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent"), "float64"),
+    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS), "float64"),
     **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
     "published_source": "object",
     "train_images_per_second": "float64",
@@ -92,6 +93,7 @@ class Comparison:
         unfinished: the records that are not completed: failed, out of memory, preempted or still running.
         environments: where it was measured; one a fingerprint.
         counts: number of cells by status.
+        warnings: what to know before looking at any number.
         notes: how to read the numbers.
     """
 
@@ -103,6 +105,7 @@ class Comparison:
     environments: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
     notes: Sequence[Note]
+    warnings: Sequence[str] = ()
 
 
 def compare(
@@ -169,6 +172,7 @@ def compare(
         environments=_environments(records),
         counts=Counter(all_cells["status"]),
         notes=notes(rows, speed, references, unreadable, margin, versions, mixed_code),
+        warnings=idle_mixers(rows),
     )
 
 

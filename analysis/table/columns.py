@@ -171,6 +171,7 @@ def comparison_columns(rows: pd.DataFrame) -> list[Column]:
         Column("top1_percent", "top-1", "%", _top1),
         Column("seeds", "seeds", "", _seeds),
         Column("verdict_in_words", "against the best of the others", "", _verdict, essential=False, numeric=False),
+        _number("top1_without_mixers_percent", "top-1 without mixers", "%", ".2f"),
         _number("ema_top1_percent", "top-1 of averaged weights", "%", ".2f", essential=False),
         _number("published_top1_percent", "published top-1", "%, ImageNet-1k", ".1f"),
         _number("top1_difference", "top-1 difference", "", "+.2f"),
