@@ -112,13 +112,13 @@ def test_a_mixer_of_ones_own_is_trained_and_stands_in_the_table(tmp_path, my_mix
 )
 def test_a_trained_cell_is_evaluated_from_its_directory(network, tmp_path):
     """And has the scores of its last epoch, bit for bit, although the tables of biases changed since the first."""
-    cell = [*network, *QUICK, "recipe.epochs=3", "recipe.learning_rate=1e-2"]
+    cell = [*network, *QUICK, "recipe.epochs=2", "recipe.learning_rate=1e-2"]
     assert command(*cell, "task=train", cwd=tmp_path).returncode == 0
     [trained] = records(tmp_path)
     [directory] = tmp_path.glob("runs/default/*")
     assert (directory / "checkpoints" / "best.safetensors").is_file()
     *_, last = [json.loads(row) for row in (directory / "metrics.jsonl").read_text().splitlines()]
-    assert last["epoch"] == 3
+    assert last["epoch"] == 2
     done = command(*cell, "task=evaluate", f"weights={directory}", "sweep=evaluations", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     [evaluated] = [record for record in records(tmp_path) if record["task"] == "evaluate"]
