@@ -269,4 +269,4 @@ def test_a_mixer_that_returns_another_shape_or_nan_is_told_where(tmp_path):
     assert command(*wrong, "mixer.fault=division", cwd=tmp_path).returncode == 1
     [record] = records(tmp_path)
     assert record["status"] == "failed"
-    assert f"the first tensor that is not finite is {where}" in record["reason"]
+    assert f"the first tensor that is not finite is the output of {where}" in record["reason"]
