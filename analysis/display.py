@@ -9,13 +9,19 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """One row of `networks_table`. Published values are as printed, counted by whatever rule their source names."""
+    """One row of `networks_table`. Published values are as printed, counted by whatever rule their source names.
+
+    `budget`, `dims` and `depths` are the unified network's: by what rule it got its size, and what it got.
+    """
 
     name: str
     scale: str | None
     params: int
     macs: int
     activations: int
+    budget: str | None = None
+    dims: Sequence[int] = ()
+    depths: Sequence[int] = ()
     published_params: float | None = None
     published_macs: float | None = None
 
@@ -26,6 +32,10 @@ def networks_table(costs: Sequence[NetworkCost], rule: str = "macs") -> Table:
     table = Table(title=_title("Complexity of one image", rule))
     table.add_column("mixer or network")
     table.add_column("scale")
+    sized = any(cost.budget for cost in costs)
+    if sized:
+        for heading in ("budget", "dims", "depths"):
+            table.add_column(heading)
     for heading in ("params M", "MACs G", "activations M"):
         table.add_column(heading, justify="right")
     if published:
@@ -35,7 +45,8 @@ def networks_table(costs: Sequence[NetworkCost], rule: str = "macs") -> Table:
         cells = [_millions(cost.params), _billions(cost.macs), _millions(cost.activations)]
         if published:
             cells += [_millions(cost.published_params), _billions(cost.published_macs)]
-        table.add_row(cost.name, cost.scale or "", *cells)
+        size = [cost.budget or "", _listed(cost.dims), _listed(cost.depths)] if sized else []
+        table.add_row(cost.name, cost.scale or "", *size, *cells)
     return table
 
 
@@ -74,6 +85,10 @@ def operators_table(by_op: Mapping[str, int], rule: str = "macs") -> Table:
     for kind, macs in by_op.items():
         table.add_row(kind.replace("_", " "), _billions(macs), _share(macs, whole))
     return table
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
 
 
 def _title(text: str, rule: str) -> str:

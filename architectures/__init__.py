@@ -1,7 +1,15 @@
 """Networks: the unified backbone around any mixer, and networks of their own; importing this tells timm of them."""
 
 from . import conformer, contnet, dwnet, unified
-from .network import NetworkSpec, build_network, check_network, list_networks, preprocessing, registered_name
+from .network import (
+    NetworkSpec,
+    build_network,
+    check_network,
+    is_published,
+    list_networks,
+    preprocessing,
+    registered_name,
+)
 
 __all__ = [
     "NetworkSpec",
@@ -10,6 +18,7 @@ __all__ = [
     "conformer",
     "contnet",
     "dwnet",
+    "is_published",
     "list_networks",
     "preprocessing",
     "registered_name",

@@ -235,8 +235,24 @@ class Backbone(nn.Module):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """Parameters that never decay, besides the one-dimensional ones that recipes exempt anyway."""
-        return {name for name, _ in self.named_parameters() if name.endswith(self.undecayed)}
+        """Parameters that never decay, besides the one-dimensional ones that recipes exempt anyway.
+
+        The network's own, and those that modules inside of it name by a `no_weight_decay` of theirs, as mixers do.
+
+        Raises: ValueError when a module names what is no parameter.
+        """
+        names = {name for name, _ in self.named_parameters()}
+        exempt = {name for name in names if name.endswith(self.undecayed)}
+        for path, module in self.named_modules():
+            if module is self or not hasattr(module, "no_weight_decay"):
+                continue
+            for name in module.no_weight_decay():
+                if f"{path}.{name}" not in names:
+                    raise ValueError(
+                        f"{type(module).__name__}.no_weight_decay() names {name!r}, no parameter of {path}"
+                    )
+                exempt.add(f"{path}.{name}")
+        return exempt
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

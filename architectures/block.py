@@ -63,6 +63,13 @@ class PositionEmbedding(nn.Module):
         if not self.weight.is_meta:
             nn.init.trunc_normal_(self.weight, std=0.02)
 
+    def resize(self, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        """The weight of another H and W; see `architectures.resizing`."""
+        if tensor.ndim != 3 or tensor.shape[2:] != shape[2:]:
+            raise ValueError(f"{key} has shape {tuple(tensor.shape)}, which is none of {shape[2]} channels")
+        grid = channels_first(tensor[None]).contiguous()
+        return channels_last(F.interpolate(grid, shape[:2], mode="bilinear", align_corners=True))[0].contiguous()
+
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[1:3]
         if size == self.weight.shape[:2]:

@@ -26,6 +26,7 @@ from .backbone import Backbone, Blocks
 from .block import add_branch, add_mlp
 from .channels_last import Pointwise, channels_first, channels_last, normed
 from .initialization import truncated_normal
+from .mixer_options import check_option_names, options_of_block
 from .mlp import MLP
 from .padding import pad_to_multiple
 from .registry import register_networks
@@ -112,7 +113,7 @@ class DWNet(Backbone):
         dim: width of the first stage; it doubles in each of the other three.
         depths: blocks of each stage.
         mixer: name of the spatial mixer, used without its projections.
-        mixer_options: option of the mixer -> its value in each stage.
+        mixer_options: option of the mixer -> one value, or four, one a stage; see `mixer_options.options_of_block`.
         detection: the authors' detection backbone: blocks pad maps to a multiple of 7 (see `DWNetBlock`), and each map
             that leaves the network has a batch norm of its own, in place of the final layer norm. For segmentation its
             authors set drop_path_rate 0.3.
@@ -129,7 +130,7 @@ class DWNet(Backbone):
         dim: int,
         depths: tuple[int, int, int, int],
         mixer: str,
-        mixer_options: Mapping[str, tuple[Any, Any, Any, Any]] | None = None,
+        mixer_options: Mapping[str, Any] | None = None,
         detection: bool = False,
         num_classes: int = 1000,
         in_chans: int = 3,
@@ -143,20 +144,17 @@ class DWNet(Backbone):
             drop_path_rate = detection_drop_path_rate if detection else usual_drop_path_rate
         require(dim >= 1, "dim", dim, "must be at least 1")
         require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
+        check_option_names([mixer], mixer_options or {})
+        given = {**(mixer_options or {}), "projection": False}  # its own pointwise convolutions are around the mixer
         widths = tuple(dim * 2**stage for stage in range(4))
         drop_path_rates = calculate_drop_path_rates(drop_path_rate, depths, stagewise=True)
         stages = []
         for stage, (width, rates) in enumerate(zip(widths, drop_path_rates, strict=True)):
-            options = {option: values[stage] for option, values in (mixer_options or {}).items()}
-            blocks = [
-                DWNetBlock(
-                    width,
-                    build_mixer(mixer, width, (56 // 2**stage,) * 2, projection=False, **options),
-                    size_divisor=7 if detection else 1,
-                    drop_path=rate,
-                )
-                for rate in rates
-            ]
+            blocks = []
+            for block, rate in enumerate(rates):
+                options = options_of_block(mixer, dim=width, stage=stage, block=block, given=given)
+                mixing = build_mixer(mixer, width, (56 // 2**stage,) * 2, **options)
+                blocks.append(DWNetBlock(width, mixing, size_divisor=7 if detection else 1, drop_path=rate))
             downsample = PatchMerging(widths[stage - 1]) if stage else nn.Identity()
             stages.append(nn.Sequential(OrderedDict(downsample=downsample, blocks=Blocks(*blocks))))
         super().__init__(
@@ -206,9 +204,8 @@ register_networks(
         "dwnet_base": BASE | {"mixer": "depthwise_conv"},
         "dynamic_dwnet_tiny": TINY | {"mixer": "dynamic_depthwise_conv"},
         "dynamic_dwnet_base": BASE | {"mixer": "dynamic_depthwise_conv"},
-        # 32 groups in every stage.
-        "i_dynamic_dwnet_tiny": TINY | {"mixer": INHOMOGENEOUS, "mixer_options": {"group_channels": (3, 6, 12, 24)}},
-        "i_dynamic_dwnet_base": BASE | {"mixer": INHOMOGENEOUS, "mixer_options": {"group_channels": (4, 8, 16, 32)}},
+        "i_dynamic_dwnet_tiny": TINY | {"mixer": INHOMOGENEOUS},
+        "i_dynamic_dwnet_base": BASE | {"mixer": INHOMOGENEOUS},
     },
     first_conv="stem.proj",
     origin_url="https://github.com/Atten4Vis/DemystifyLocalViT",

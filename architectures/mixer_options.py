@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mixers import MIXERS, mixer_options
+from mixers import MIXERS, check_options, mixer_options
 
 STAGES = 4
 
@@ -18,33 +18,46 @@ def check_option_names(mixers: Sequence[str], given: Mapping[str, Any]) -> None:
             raise ValueError(f"mixer_options: {names} has no option {option!r}; choices: {choices}")
 
 
-def options_of_blocks(
-    mixer: str, *, dim: int, stage: int, depth: int, given: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Options of the mixer in each of the `depth` blocks of stage 0..3.
+def options_of_block(
+    mixer: str,
+    *,
+    dim: int,
+    stage: int,
+    block: int,
+    given: Mapping[str, Any],
+    published: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Options of `mixer` in one block of `dim` channels; stage and block are counted from 0.
 
-    A value from `given` wins over the mixer's `per_block` cycle, and that over its `per_stage` rule; what none of them
-    names stays at the default of the mixer's signature. Several values mean one a stage, or, for the options in
-    `per_block`, a cycle along the blocks. Options of `given` that are another mixer's are left out.
+    What the user gave wins over the `published` row of the variant, and that over the mixer's `defaults`; what none of
+    the three names stays at the default of the mixer's signature. Several values mean one a stage. Options that are
+    another mixer's are left out.
 
-    Raises: ValueError for several values that are not four, one a stage.
+    Raises: ValueError for several values that are not four, and for a value of another type than the option's.
     """
-    known, per_stage, per_block = mixer_options(mixer), MIXERS[mixer].per_stage, MIXERS[mixer].per_block
-    chosen = {**per_stage, **per_block, **{key: value for key, value in given.items() if key in known}}
-    return [
-        {key: _value(key, value, dim, stage, block if key in per_block else None) for key, value in chosen.items()}
-        for block in range(depth)
-    ]
+    known = mixer_options(mixer)
+    chosen = {
+        option: _of_stage(option, value, stage)
+        for option, value in {**(published or {}), **given}.items()
+        if option in known
+    }
+    check_options(mixer, chosen)  # before `defaults` computes with them
+    signature = {option: each.default for option, each in known.items() if each.default is not each.empty}
+    return {**MIXERS[mixer].defaults(dim, stage, block, signature | chosen), **chosen}
 
 
-def _value(option: str, value: Any, dim: int, stage: int, block: int | None) -> Any:
-    """The scalar for one block; `block` is its index where the option alternates along the blocks."""
-    if callable(value):
-        return value(dim)
+def follows_width(mixer: str) -> bool:
+    """Whether the mixer has an option, like heads or groups, whose default depends on the width."""
+    try:
+        narrow, wide = (options_of_block(mixer, dim=dim, stage=0, block=0, given={}) for dim in (32, 1024))
+    except ValueError:  # a width that its `defaults` refuses
+        return True
+    return narrow != wide
+
+
+def _of_stage(option: str, value: Any, stage: int) -> Any:
     if not isinstance(value, list | tuple):
         return value
-    if block is not None and value:
-        return value[block % len(value)]
     if len(value) != STAGES:
         raise ValueError(f"mixer_options: {option} takes one value or {STAGES}, one a stage, not {value!r}")
     return value[stage]

@@ -12,8 +12,10 @@ from torch import nn
 
 from mixers.contract import require
 
+from .place import place_of
 from .registry import NETWORKS, Entry, build_with_timm
-from .unified import UNIFIED
+from .stages import stage_resolutions
+from .unified import UNIFIED, UnifiedBackbone
 
 # Networks that papers compare with; timm's own, under timm's names.
 TIMM_NETWORKS = (
@@ -36,9 +38,9 @@ class NetworkSpec:
         name: "unified" (then `mixer` and `scale` say which), or any name of `list_networks()`.
         mixer: a registered mixer, or four of them, one a stage.
         scale: micro, tiny, small or base.
-        mixer_options: option of the mixer -> one value, four (one a stage), or a cycle along the blocks of a stage
-            for the options that the mixer declares so.
-        budget: what a mixer without a published row is matched on: "params" or "macs".
+        mixer_options: option of the mixer -> one value, or four, one a stage.
+        budget: the rule by which the unified network's dims and depths are found; see `architectures.budget`.
+        dims, depths: of the unified network's four stages, instead of those that the rule finds.
         options: the network's own options, e.g. `layer_scale_init`.
         img_size: height and width in pixels; sizes tables, where the network has any.
         drop_path_rate: of the last block; None is the published one.
@@ -48,7 +50,9 @@ class NetworkSpec:
     mixer: str | tuple[str, str, str, str] | None = None
     scale: str | None = None
     mixer_options: Mapping[str, Any] = field(default_factory=dict)
-    budget: str = "params"
+    budget: str | None = None
+    dims: tuple[int, int, int, int] | None = None
+    depths: tuple[int, int, int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int = 1000
     in_chans: int = 3
@@ -62,7 +66,7 @@ class NetworkSpec:
 
 # What every network takes, and what only some do.
 COMMON_FIELDS = ("num_classes", "in_chans", "img_size")
-PARTICULAR_FIELDS = ("mixer", "scale", "mixer_options", "budget", "drop_path_rate")
+PARTICULAR_FIELDS = ("mixer", "scale", "mixer_options", "budget", "dims", "depths", "drop_path_rate")
 
 
 def registered_name(spec: NetworkSpec) -> str | None:
@@ -71,6 +75,11 @@ def registered_name(spec: NetworkSpec) -> str | None:
         return spec.name
     row = {"mixer": spec.mixer, "scale": spec.scale}
     return next((name for name, entry in NETWORKS.items() if entry.build is UNIFIED.build and entry.row == row), None)
+
+
+def is_published(spec: NetworkSpec) -> bool:
+    """Whether a network has the dims and depths that its authors gave it; matched ones, and given ones, are others."""
+    return spec.budget in (None, "published") and spec.dims is None and spec.depths is None
 
 
 def list_networks() -> list[str]:
@@ -113,12 +122,35 @@ def preprocessing(name: str) -> tuple[float, str]:
 
 
 def check_network(spec: NetworkSpec) -> None:
-    """Refuse an impossible network without allocating it.
+    """Refuse an impossible network, and a mixer that does not keep the shape of a map, without allocating anything.
 
-    Raises: ValueError naming the key, its value and the valid choices.
+    Raises: ValueError naming the key, its value and the valid choices, or the mixer, its stage and its block.
     """
     with torch.device("meta"):
-        build_network(spec)
+        network = build_network(spec)
+        if isinstance(network, UnifiedBackbone):
+            for stage, resolution in enumerate(stage_resolutions(spec.img_size)):
+                # What differs from block to block alternates, so two tell of all.
+                for block in range(min(2, len(network.stages[stage].blocks))):
+                    _check_mixer(network, f"stages.{stage}.blocks.{block}.mixer", resolution)
+
+
+def _check_mixer(network: UnifiedBackbone, path: str, resolution: tuple[int, int]) -> None:
+    mixer = network.get_submodule(path)
+    x = torch.empty(2, *resolution, mixer.dim)
+    try:
+        with torch.no_grad():
+            output = mixer.eval()(x)
+    except Exception as error:  # whatever a user's code may raise
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{place_of(network, path)} fails on maps of {tuple(x.shape)}: {type(error).__name__}: {reason}"
+        ) from error
+    found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if found != tuple(x.shape):
+        raise ValueError(
+            f"{place_of(network, path)} returns {found} for maps of {tuple(x.shape)}: a mixer must keep their shape"
+        )
 
 
 _DEFAULTS = NetworkSpec()

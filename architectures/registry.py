@@ -20,6 +20,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from .backbone import Backbone
+from .resizing import resized
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class Entry:
 
 NETWORKS: dict[str, Entry] = {}
 
-# Arguments of a network that do not decide which entries its weights have, or that a conversion is told separately.
-_CONVERSION = frozenset({"img_size", "num_classes", "in_chans", "global_pool", "drop_rate", "drop_path_rate"})
+# Arguments of a network that do not decide which entries its weights have, or that timm adapts itself.
+_OTHER = frozenset({"num_classes", "in_chans", "global_pool", "drop_rate", "drop_path_rate"})
+# Those that are fields of a NetworkSpec; the others are its options.
+_FIELDS = frozenset({"img_size", "mixer_options", "budget", "dims", "depths"})
 
 
 def pretrained_cfg(**changes: Any) -> dict[str, Any]:
@@ -99,13 +102,13 @@ def _official_weights_for(name: str, entry: Entry, arguments: Mapping[str, Any])
     """
     from .checkpoints import convert, official_weights  # which build networks, and so import this module
 
-    options = {key: value for key, value in arguments.items() if key in entry.options and key not in _CONVERSION}
-    conversion = {"img_size": arguments["img_size"]} if arguments.get("img_size") else {}
+    options = {key: arguments[key] for key in (arguments.keys() & entry.options.keys()) - _OTHER - _FIELDS}
+    fields = {key: arguments[key] for key in arguments.keys() & _FIELDS if arguments[key] is not None}
 
     def ours(state_dict: dict[str, Any], network: nn.Module) -> dict[str, Any]:
         if network.state_dict().keys() <= state_dict.keys():
-            return state_dict
-        return convert(name, state_dict, options=options, **conversion)
+            return resized(network, state_dict)
+        return convert(name, state_dict, options=options, **fields)
 
     if any(arguments.get(key) for key in ("pretrained_cfg", "pretrained_cfg_overlay")):
         return {"pretrained_filter_fn": ours}

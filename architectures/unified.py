@@ -7,24 +7,23 @@ and convert from the authors' shapes; the detection backbone is this one with `d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from timm.layers import to_2tuple
 from torch import Tensor, nn
 
-from mixers import MIXERS, build_mixer
+from mixers import MIXERS, Mixer, build_mixer
 from mixers.contract import require
 
 from .backbone import Backbone
 from .block import Block, PositionEmbedding
-from .budget import BUDGETS, matched_variant
+from .budget import budget_rule, variant_for
 from .initialization import truncated_normal
-from .mixer_options import STAGES, check_option_names, options_of_blocks
+from .mixer_options import STAGES, check_option_names, options_of_block
 from .registry import Entry, pretrained_cfg, register_networks
 from .stages import NORM_EPS, REDUCTIONS, ConvHead, Downsample, Stage, Stem, stage_resolutions
-from .variants import DETECTION, NETWORK_NAMES, STARTING_POINTS, VARIANTS, PerStage, Variant
+from .variants import DETECTION, NETWORK_NAMES, STARTING_POINTS, VARIANTS, PerStage
 
 
 class UnifiedBackbone(Backbone):
@@ -33,7 +32,9 @@ class UnifiedBackbone(Backbone):
     Args:
         mixers: names of the mixers of the four stages.
         dims, depths: channels and number of blocks of the four stages.
-        mixer_options: option -> one value, four, or a cycle along the blocks; see `mixer_options.options_of_blocks`.
+        mixer_options: given option -> one value, or four, one a stage; wins over `published_options`, those of the
+            published variant, and these over the mixer's defaults: see `mixer_options.options_of_block`.
+        budget: the rule that `dims` and `depths` are by, see `budget.BUDGETS`; only kept to be told.
         mlp_ratio: hidden width of the MLPs of each stage over its width.
         norm_eps: of the two norms in a block; all other norms have 1e-6.
         position_embedding: whether the first block of each stage adds one to its input.
@@ -47,8 +48,6 @@ class UnifiedBackbone(Backbone):
     Raises: ValueError for unknown or impossible mixers and options.
     """
 
-    undecayed = ("relative_position_bias_table",)
-
     def __init__(
         self,
         *,
@@ -56,6 +55,8 @@ class UnifiedBackbone(Backbone):
         dims: PerStage,
         depths: PerStage,
         mixer_options: Mapping[str, Any],
+        published_options: Mapping[str, Any],
+        budget: str,
         mlp_ratio: PerStage,
         norm_eps: float,
         position_embedding: bool,
@@ -75,7 +76,12 @@ class UnifiedBackbone(Backbone):
         for stage, (mixer, dim, depth, resolution) in enumerate(
             zip(mixers, dims, depths, stage_resolutions(img_size), strict=True)
         ):
-            options = options_of_blocks(mixer, dim=dim, stage=stage, depth=depth, given=mixer_options)
+            options = [
+                options_of_block(
+                    mixer, dim=dim, stage=stage, block=index, given=mixer_options, published=published_options
+                )
+                for index in range(depth)
+            ]
             blocks = [
                 Block(
                     dim,
@@ -112,11 +118,8 @@ class UnifiedBackbone(Backbone):
         self.output_norms = nn.ModuleList(
             nn.LayerNorm(dim, eps=NORM_EPS) if output_norms else nn.Identity() for dim in dims
         )
-        # One pass over everything, mixers included: their own initialisation of convolutions and linear layers is not
-        # what the authors train with.
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                truncated_normal(module)
+        self.budget, self.dims, self.depths = budget, tuple(dims), tuple(depths)
+        _initialize(self)
 
     def feature_map(self, state: Tensor, index: int) -> Tensor:
         return self.output_norms[index](state)
@@ -134,6 +137,17 @@ class UnifiedBackbone(Backbone):
         return taken
 
 
+def _initialize(module: nn.Module) -> None:
+    """The network's own convolutions and linear layers; what is inside of a mixer is the mixer's business."""
+    if isinstance(module, Mixer):
+        module.init_weights()
+        return
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        truncated_normal(module)
+    for child in module.children():
+        _initialize(child)
+
+
 def _linear(last: float, count: int) -> list[float]:
     """`count` values from 0 to `last`, equally spaced."""
     return [last * index / max(count - 1, 1) for index in range(count)]
@@ -144,7 +158,9 @@ def unified(
     mixer: str | tuple[str, str, str, str] | None = None,
     scale: str | None = None,
     mixer_options: Mapping[str, Any] | None = None,
-    budget: str = "params",
+    budget: str | None = None,
+    dims: PerStage | None = None,
+    depths: PerStage | None = None,
     layer_scale_init: float = 1e-6,
     mlp_ratio: float | PerStage | None = None,
     norm_eps: float | None = None,
@@ -159,9 +175,10 @@ def unified(
 ) -> UnifiedBackbone:
     """The unified network around `mixer` (one, or four, one a stage) at `scale` (micro, tiny, small, base, large).
 
-    Dims, depths, mixer options, MLP ratios, norm eps, position embeddings and drop path rate are the published
-    variant's; a mixer that has none gets the scale's shape, with widths and depth matched so that the network has the
-    scale's number of parameters (`budget="macs"`: multiply-accumulates) within 2 %. What is given here wins.
+    `budget` is the rule by which dims and depths are found, "published", "params", "macs" or "shape": see
+    `architectures.budget`, and `budget_rule` there for None. Mixer options, MLP ratios, norm eps, position embeddings
+    and drop path rate are the published variant's; with "shape", and for mixers that have none, the scale's, the same
+    for all. What is given here wins; dims and depths that are given are used as they are.
 
     `detection` is the authors' detection backbone: `variants.DETECTION`, the variant's `detection_options` and its
     `detection_drop_path_rate`.
@@ -169,16 +186,18 @@ def unified(
     Raises: ValueError naming the key, its value and the choices.
     """
     mixers = _four_mixers(mixer)
-    given: dict[str, Any] = {"mixer_options": mixer_options or {}}
-    check_option_names(mixers, given["mixer_options"])
+    given = mixer_options or {}
+    check_option_names(mixers, given)
+    changes: dict[str, Any] = {}
     if mlp_ratio is not None:
-        given["mlp_ratio"] = _four_ratios(mlp_ratio)
+        changes["mlp_ratio"] = _four_ratios(mlp_ratio)
     if norm_eps is not None:
         require(norm_eps > 0, "norm_eps", norm_eps, "must be positive")
-        given["norm_eps"] = norm_eps
+        changes["norm_eps"] = norm_eps
     if position_embedding is not None:
-        given["position_embedding"] = position_embedding
-    variant = _variant(mixers, scale, budget, given)
+        changes["position_embedding"] = position_embedding
+    rule = budget_rule(mixers, scale, budget, dims, depths)
+    variant = variant_for(mixers, scale, rule, dims=dims, depths=depths, mixer_options=given, changes=changes)
     if drop_path_rate is None:
         drop_path_rate = variant.detection_drop_path_rate if detection else variant.drop_path_rate
     require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
@@ -186,7 +205,9 @@ def unified(
         mixers=mixers,
         dims=variant.dims,
         depths=variant.depths,
-        mixer_options={**(variant.detection_options if detection else {}), **variant.mixer_options},
+        mixer_options=given,
+        published_options={**variant.published_options, **(variant.detection_options if detection else {})},
+        budget=rule,
         mlp_ratio=variant.mlp_ratio,
         norm_eps=variant.norm_eps,
         position_embedding=variant.position_embedding,
@@ -199,27 +220,6 @@ def unified(
         drop_rate=drop_rate,
         **(DETECTION if detection else {}),
     )
-
-
-def _variant(mixers: tuple[str, ...], scale: str | None, budget: str, given: dict[str, Any]) -> Variant:
-    """The published variant with what is `given`, or one matched to the scale's budget with what is given."""
-    published = VARIANTS.get(mixers[0], {}) if len(set(mixers)) == 1 else {}
-    scales = dict.fromkeys([*STARTING_POINTS, *published])
-    if scale not in scales:
-        raise ValueError(f"scale: unknown {scale!r}; choices: {', '.join(scales)}")
-    if budget not in BUDGETS:
-        raise ValueError(f"budget: unknown {budget!r}; choices: {', '.join(BUDGETS)}")
-    if scale in published:
-        variant = published[scale]
-        return replace(variant, **given | {"mixer_options": {**variant.mixer_options, **given["mixer_options"]}})
-    detection_options = {
-        option: value
-        for mixer in mixers
-        if mixer in VARIANTS
-        for option, value in VARIANTS[mixer][scale].detection_options.items()
-    }
-    start = replace(STARTING_POINTS[scale], detection_options=detection_options, **given)
-    return matched_variant(mixers, scale, budget, start)
 
 
 def _four_mixers(mixer: str | Sequence[str] | None) -> tuple[str, str, str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixers.contract import largest_divisor
+
 PerStage = tuple[int, int, int, int]
 
 
@@ -18,6 +20,7 @@ class Variant:
     Attributes:
         drop_path_rate: of the last block, in ImageNet classification; `detection_drop_path_rate` in COCO detection.
         mixer_options: values that the mixer gets, one or one a stage.
+        head_width: option that counts heads or groups -> channels of one, the same in all stages.
         norm_eps: of the two norms in a block; all other norms have 1e-6.
         position_embedding: whether the first block of each stage has one.
         detection_options: mixer options by which the authors' detection code differs.
@@ -32,6 +35,16 @@ class Variant:
     norm_eps: float = 1e-6
     position_embedding: bool = False
     detection_options: Mapping[str, Any] = field(default_factory=dict)
+    head_width: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def published_options(self) -> dict[str, Any]:
+        """`mixer_options`, and as many heads as these dims have of the published width."""
+        heads = {
+            option: tuple(largest_divisor(dim, at_most=dim // width) for dim in self.dims)
+            for option, width in self.head_width.items()
+        }
+        return {**self.mixer_options, **heads}
 
 
 # By which the authors' detection code differs for every mixer: stage outputs get norms of their own, which are not in
@@ -39,13 +52,14 @@ class Variant:
 DETECTION = {"output_norms": True, "position_in_residual": False}
 
 
-def _halo(dims: PerStage, depths: PerStage, heads: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
+def _halo(dims: PerStage, depths: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
     return Variant(
         dims,
         depths,
         drop_path,
         detection_drop_path,
-        mixer_options={"num_heads": heads, "block_size": 7, "halo_size": 3},
+        mixer_options={"block_size": 7, "halo_size": 3},
+        head_width={"num_heads": 32},
         norm_eps=1e-5,
         detection_options={"mask_padding": False},
     )
@@ -56,6 +70,7 @@ def _sra(
     depths: PerStage,
     drop_path: float,
     detection_drop_path: float,
+    head_width: int = 64,
     mlp_ratio: PerStage = (8, 8, 4, 4),
 ) -> Variant:
     return Variant(
@@ -63,20 +78,22 @@ def _sra(
         depths,
         drop_path,
         detection_drop_path,
-        mixer_options={"num_heads": (1, 2, 5, 8), "sr_ratio": (8, 4, 2, 1)},
+        mixer_options={"sr_ratio": (8, 4, 2, 1)},
+        head_width={"num_heads": head_width},
         mlp_ratio=mlp_ratio,
         norm_eps=1e-5,
         position_embedding=True,
     )
 
 
-def _swin(dims: PerStage, depths: PerStage, heads: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
+def _swin(dims: PerStage, depths: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
     return Variant(
         dims,
         depths,
         drop_path,
         detection_drop_path,
-        mixer_options={"num_heads": heads, "window_size": 7},
+        mixer_options={"window_size": 7},
+        head_width={"num_heads": 32},
         detection_options={"mask_padding": False, "shrink_window": False},
     )
 
@@ -85,35 +102,36 @@ def _convnext(dims: PerStage, depths: PerStage, drop_path: float, detection_drop
     return Variant(dims, depths, drop_path, detection_drop_path, mixer_options={"kernel_size": 7})
 
 
-def _dcnv3(dims: PerStage, depths: PerStage, groups: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
+def _dcnv3(dims: PerStage, depths: PerStage, drop_path: float, detection_drop_path: float) -> Variant:
     return Variant(
         dims,
         depths,
         drop_path,
         detection_drop_path,
-        mixer_options={"groups": groups, "kernel_size": 3, "dw_kernel_size": 3},
+        mixer_options={"kernel_size": 3, "dw_kernel_size": 3},
+        head_width={"groups": 16},
         norm_eps=1e-5,
     )
 
 
 VARIANTS: dict[str, dict[str, Variant]] = {
     "halo": {
-        "micro": _halo((32, 64, 128, 256), (2, 2, 9, 2), (1, 2, 4, 8), 0.0, 0.1),
-        "tiny": _halo((96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 0.2),
-        "small": _halo((96, 192, 384, 768), (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 0.2),
-        "base": _halo((128, 256, 512, 1024), (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 0.3),
+        "micro": _halo((32, 64, 128, 256), (2, 2, 9, 2), 0.0, 0.1),
+        "tiny": _halo((96, 192, 384, 768), (2, 2, 6, 2), 0.2, 0.2),
+        "small": _halo((96, 192, 384, 768), (2, 2, 18, 2), 0.3, 0.2),
+        "base": _halo((128, 256, 512, 1024), (2, 2, 18, 2), 0.5, 0.3),
     },
     "sra": {
-        "micro": _sra((32, 64, 160, 256), (2, 2, 3, 2), 0.0, 0.1),
+        "micro": _sra((32, 64, 160, 256), (2, 2, 3, 2), 0.0, 0.1, head_width=32),
         "tiny": _sra((64, 128, 320, 512), (3, 4, 9, 3), 0.1, 0.2),
         "small": _sra((64, 128, 320, 512), (3, 4, 21, 3), 0.3, 0.2),
         "base": _sra((64, 128, 320, 512), (3, 8, 45, 3), 0.5, 0.3, mlp_ratio=(4, 4, 4, 4)),
     },
     "shifted_window": {
-        "micro": _swin((32, 64, 128, 256), (2, 2, 9, 2), (1, 2, 4, 8), 0.0, 0.1),
-        "tiny": _swin((96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 0.2),
-        "small": _swin((96, 192, 384, 768), (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 0.2),
-        "base": _swin((128, 256, 512, 1024), (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 0.3),
+        "micro": _swin((32, 64, 128, 256), (2, 2, 9, 2), 0.0, 0.1),
+        "tiny": _swin((96, 192, 384, 768), (2, 2, 6, 2), 0.2, 0.2),
+        "small": _swin((96, 192, 384, 768), (2, 2, 18, 2), 0.3, 0.2),
+        "base": _swin((128, 256, 512, 1024), (2, 2, 18, 2), 0.5, 0.3),
     },
     "depthwise_conv": {
         "micro": _convnext((32, 64, 128, 256), (3, 3, 8, 3), 0.0, 0.1),
@@ -122,11 +140,11 @@ VARIANTS: dict[str, dict[str, Variant]] = {
         "base": _convnext((128, 256, 512, 1024), (2, 2, 24, 2), 0.5, 0.3),
     },
     "dcnv3": {
-        "micro": _dcnv3((32, 64, 128, 256), (2, 2, 9, 2), (2, 4, 8, 16), 0.0, 0.1),
-        "tiny": _dcnv3((64, 128, 256, 512), (4, 4, 18, 4), (4, 8, 16, 32), 0.1, 0.2),
-        "small": _dcnv3((80, 160, 320, 640), (4, 4, 21, 4), (5, 10, 20, 40), 0.3, 0.2),
-        "base": _dcnv3((112, 224, 448, 896), (4, 4, 21, 4), (7, 14, 28, 56), 0.5, 0.3),
-        "large": _dcnv3((160, 320, 640, 1280), (5, 5, 22, 5), (10, 20, 40, 80), 0.5, 0.5),
+        "micro": _dcnv3((32, 64, 128, 256), (2, 2, 9, 2), 0.0, 0.1),
+        "tiny": _dcnv3((64, 128, 256, 512), (4, 4, 18, 4), 0.1, 0.2),
+        "small": _dcnv3((80, 160, 320, 640), (4, 4, 21, 4), 0.3, 0.2),
+        "base": _dcnv3((112, 224, 448, 896), (4, 4, 21, 4), 0.5, 0.3),
+        "large": _dcnv3((160, 320, 640, 1280), (5, 5, 22, 5), 0.5, 0.5),
     },
 }
 

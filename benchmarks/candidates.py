@@ -35,7 +35,7 @@ def build(entry: str, which: str) -> nn.Module:
 
 def network_config(entry: str, which: str = OURS) -> Mapping[str, Any]:
     """What of a cell's configuration names the network: for ours the same that `run.py` writes."""
-    common = {"options": {}, "mixers": None, "budget": "params"}
+    common = {"options": {}, **dict.fromkeys(("mixers", "budget", "dims", "depths"))}
     if which == BASELINE:
         return {"network": common | {"name": entry, "baseline": True}, "mixer": None, "scale": None}
     row = NETWORKS[entry].row if entry in NETWORKS else {}

@@ -76,7 +76,8 @@ def _check_choices(config: Mapping[str, Any]) -> None:
     check_subject(config)
     compared = config["task"].get("compare")
     if network["name"] != "unified":
-        for key, value in (("mixer", config["mixer"]), ("scale", config["scale"]), ("network.mixers", mixers)):
+        of_unified = {f"network.{key}": network[key] for key in ("mixers", "budget", "dims", "depths")}
+        for key, value in {"mixer": config["mixer"], "scale": config["scale"], **of_unified}.items():
             if value is not None:
                 raise ConfigurationError(f"{key} is for network=unified; {network['name']} has a mixer and a size")
     else:

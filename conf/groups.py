@@ -74,8 +74,7 @@ def _open(schema: DictConfig, key: str) -> None:
 def _mixer_config(name: str, options: dict[str, Parameter]) -> type:
     """A dataclass of the mixer's keyword-only options. Defaults stay in the mixer's signature: null means that default.
 
-    An option takes one value, or four (one a stage), or a cycle along the blocks, so its type is checked in
-    `conf.cells`, not here.
+    An option takes one value, or four (one a stage), so its type is checked in `conf.cells`, not here.
     """
     fields: list[Any] = [("name", str, name)]
     fields += [(option, Any, field(default=None)) for option in options]

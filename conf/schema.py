@@ -16,8 +16,10 @@ class Scale(Enum):
 
 
 class Budget(Enum):
+    published = "published"
     params = "params"
     macs = "macs"
+    shape = "shape"
 
 
 class Precision(Enum):
@@ -51,7 +53,11 @@ class NetworkConfig:
     options: dict[str, Any] = field(default_factory=dict)
     # The rest concerns the unified network only.
     mixers: list[str] | None = None  # four mixers, one a stage, instead of mixer=NAME
-    budget: Budget = Budget.params
+    # By what rule dims and depths are found (see architectures/budget.py); null: published where there is a row, else
+    # params, and shape where dims or depths are given.
+    budget: Budget | None = None
+    dims: list[int] | None = None
+    depths: list[int] | None = None
 
 
 @dataclass

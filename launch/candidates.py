@@ -9,7 +9,7 @@ import torch
 
 from analysis.speed import Candidate, Resolution
 from architectures import build_network, check_network, list_networks
-from architectures.mixer_options import check_option_names, options_of_blocks
+from architectures.mixer_options import check_option_names, options_of_block
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
 
 from .cell import has_its_own, network_label
@@ -70,7 +70,7 @@ def build_lone_mixer(config: Config, resolution: Resolution) -> Mixer:
     options = {key: value for key, value in config["mixer"].items() if value is not None}
     name = options.pop("name")
     check_option_names([name], options)
-    [chosen] = options_of_blocks(name, dim=config["dim"], stage=0, depth=1, given=options)
+    chosen = options_of_block(name, dim=config["dim"], stage=0, block=0, given=options)
     return build_mixer(name, config["dim"], resolution, **chosen)
 
 
@@ -106,7 +106,8 @@ def _with(config: Config, name: str) -> Config:
         unified = {**network, "name": "unified", "options": options, "mixers": None}
         return {**config, "network": unified, "mixer": {"name": name, **dict.fromkeys(mixer_options(name))}}
     if not is_mixer_alone(config) and name in list_networks():
-        other = {**network, "name": name, "options": {}, "mixers": None}
+        of_unified = dict.fromkeys(("mixers", "budget", "dims", "depths"))
+        other = {**network, "name": name, "options": {}, **of_unified}
         return {**config, "network": other, "mixer": None, "scale": None}
     networks = "" if is_mixer_alone(config) else f", and from the networks {', '.join(list_networks())}"
     raise ValueError(f"task.compare: unknown {name!r}; choose from the mixers {', '.join(sorted(MIXERS))}{networks}")

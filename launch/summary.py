@@ -77,4 +77,5 @@ def _cost(outcome: Outcome, told: Differences) -> NetworkCost:
         params=results["params"],
         macs=results["macs"],
         activations=results["activations"],
+        **outcome.record["details"].get("network", {}),
     )

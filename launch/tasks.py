@@ -9,7 +9,7 @@ import torch
 from analysis.complexity import Complexity
 from analysis.settings import CountingRule, SpeedSettings
 from analysis.speed import measure as measure_speed
-from architectures import build_network
+from architectures import NetworkSpec, build_network
 from mixers import load_mixer_module
 from training.evaluate import evaluate
 from training.loader_speed import measure_loader
@@ -18,7 +18,7 @@ from training.train import Interrupted, train
 
 from .candidates import candidates, is_mixer_alone, own_resolution
 from .cell import Cell, has_its_own
-from .cost import describe
+from .cost import describe, size_of
 from .network import network_spec
 from .supervision import Supervision
 from .weights import load
@@ -55,9 +55,15 @@ def _totals(complexity: Complexity) -> dict[str, int]:
     return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
 
 
+def _about(spec: NetworkSpec, results: Mapping[str, Any] | None = None) -> Parts:
+    """What every record says of its network, besides the task's `results`."""
+    return {"results": _totals(describe(spec)) | dict(results or {}), "details": {"network": size_of(spec)}}
+
+
 def _complexity(cell: Cell, supervision: Supervision) -> Parts:
-    complexity = describe(network_spec(cell.config), CountingRule(cell.config["task"]["rule"]))
-    return {"results": _totals(complexity), "details": asdict(complexity)}
+    spec = network_spec(cell.config)
+    complexity = describe(spec, CountingRule(cell.config["task"]["rule"]))
+    return {"results": _totals(complexity), "details": asdict(complexity) | {"network": size_of(spec)}}
 
 
 def _speed(cell: Cell, supervision: Supervision) -> Parts:
@@ -71,7 +77,9 @@ def _speed(cell: Cell, supervision: Supervision) -> Parts:
         show_progress=supervision.show_progress,
     )
     of_network = has_its_own(config) and not is_mixer_alone(config)
-    return {"results": _totals(describe(network_spec(config))) if of_network else {}, "rows": rows}
+    if not of_network:
+        return {"rows": rows}
+    return _about(network_spec(config)) | {"rows": rows}
 
 
 def _train(cell: Cell, supervision: Supervision) -> Parts:
@@ -99,7 +107,7 @@ def _train(cell: Cell, supervision: Supervision) -> Parts:
             )
     except Interrupted as stop:
         raise supervision.interruption.error() from stop
-    return {"results": _totals(describe(spec)) | results}
+    return _about(spec, results)
 
 
 def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
@@ -125,7 +133,7 @@ def _evaluate(cell: Cell, supervision: Supervision) -> Parts:
         show_progress=supervision.show_progress,
         directory=cell.directory,
     )
-    return {"results": _totals(describe(spec)) | results}
+    return _about(spec, results)
 
 
 def _loader(cell: Cell, supervision: Supervision) -> Parts:

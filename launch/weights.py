@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from architectures import NetworkSpec, registered_name
+from architectures import NetworkSpec, is_published, registered_name
 from architectures.checkpoints import (
     check_release,
     into_detection_form,
@@ -78,6 +78,7 @@ def load(
         in_chans=spec.in_chans,
         num_classes=OFFICIAL_CLASSES if fine_tuning else spec.num_classes,
         options=spec.options,
+        mixer_options=spec.mixer_options,
     )
     load_tensors(network, tensors, file, fine_tuning=fine_tuning)
 
@@ -85,7 +86,8 @@ def load(
 def _released_name(spec: NetworkSpec) -> str:
     """The name under which authors may have released the network."""
     name = registered_name(spec)
-    if name is None:
+    if name is None or not is_published(spec):
         mixers = spec.mixer if isinstance(spec.mixer, str) else ", ".join(spec.mixer)
-        raise ValueError(f"the unified network with mixer {mixers} at scale {spec.scale} has no official weights")
+        how = "" if name is None else f", of other dims and depths than published (budget={spec.budget}),"
+        raise ValueError(f"the unified network with mixer {mixers} at scale {spec.scale}{how} has no official weights")
     return name

@@ -7,7 +7,16 @@ import importlib
 import pkgutil
 
 from .contract import Mixer
-from .registry import MIXERS, build_mixer, load_entry_points, load_mixer_module, mixer_options, module_digest, register
+from .registry import (
+    MIXERS,
+    build_mixer,
+    check_options,
+    load_entry_points,
+    load_mixer_module,
+    mixer_options,
+    module_digest,
+    register,
+)
 
 for _file in pkgutil.iter_modules(__path__):
     if not _file.ispkg:
@@ -15,4 +24,13 @@ for _file in pkgutil.iter_modules(__path__):
 
 load_entry_points()
 
-__all__ = ["MIXERS", "Mixer", "build_mixer", "load_mixer_module", "mixer_options", "module_digest", "register"]
+__all__ = [
+    "MIXERS",
+    "Mixer",
+    "build_mixer",
+    "check_options",
+    "load_mixer_module",
+    "mixer_options",
+    "module_digest",
+    "register",
+]

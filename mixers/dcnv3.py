@@ -9,12 +9,14 @@ Cost: H W (2 C^2 + m^2 C + 3 G K C + 5 K C) with K = kernel_size^2 points, m = d
 sampling, four products of the bilinear interpolation and one by the weight.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
+from .initialization import truncated_normal_layers
 from .kernels.dcnv3 import IMPLEMENTATIONS, dcnv3
 from .kernels.gelu import gelu
 from .kernels.linear import Linear
@@ -33,8 +35,6 @@ class DCNv3(Mixer):
         offset_scale: factor on the points' distances from the pixel, learned offsets included.
         implementation: auto, or the code that samples: cpp, cuda, triton or reference. The numbers are the same.
     """
-
-    per_stage: ClassVar = {"groups": lambda dim: largest_divisor(dim, at_most=dim // 16)}
 
     def __init__(
         self,
@@ -65,6 +65,13 @@ class DCNv3(Mixer):
         self.attention_weights = Linear(dim, groups * points)
         self.value_proj = Linear(dim, dim)
         self.output_proj = Linear(dim, dim)
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"groups": largest_divisor(dim, at_most=dim // 16)}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         query = self.dw_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

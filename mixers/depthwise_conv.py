@@ -12,6 +12,7 @@ Cost: H W (k^2 C + 2 C^2), the second term only with projection.
 from torch import Tensor, nn
 
 from .contract import Mixer, neighbourhood, require
+from .initialization import truncated_normal_layers
 from .kernels.depthwise import DepthwiseConv2d
 from .kernels.linear import Linear
 from .registry import register
@@ -34,6 +35,9 @@ class DepthwiseConv(Mixer):
         self.input_proj = Linear(dim, dim) if projection else nn.Identity()
         self.dwconv = DepthwiseConv2d(dim, kernel_size)
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output_proj(self.dwconv(self.input_proj(x)))

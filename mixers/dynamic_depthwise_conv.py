@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, require
+from .initialization import truncated_normal_layers
 from .kernels.depthwise import depthwise_conv
 from .kernels.linear import Linear
 from .registry import register
@@ -51,6 +52,9 @@ class DynamicDepthwiseConv(Mixer):
         self.conv2 = Linear(self.hidden_dim, dim * kernel_size**2)
         self.bias = nn.Parameter(torch.zeros(dim))
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x)

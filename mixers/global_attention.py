@@ -5,13 +5,15 @@ google-research/vision_transformer. Differences: the four projections have biase
 Cost: H W (4 C^2 + 2 H W C).
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .contract import Mixer, largest_divisor, require
+from .initialization import truncated_normal_layers
 from .kernels.linear import Linear
 from .registry import register
 
@@ -24,14 +26,19 @@ class GlobalAttention(Mixer):
         num_heads: attention heads. Divides dim.
     """
 
-    per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32)}
-
     def __init__(self, dim: int, resolution: tuple[int, int], *, num_heads: int) -> None:
         super().__init__(dim, resolution)
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", num_heads, f"must divide dim={dim}")
         self.num_heads = num_heads
         self.qkv = Linear(dim, 3 * dim)
         self.proj = Linear(dim, dim)
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"num_heads": largest_divisor(dim, at_most=dim // 32)}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, dim = x.shape

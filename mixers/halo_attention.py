@@ -11,16 +11,19 @@ relative embedding. Attention terms count the padded H and W. The authors multip
 both tables, of which w are used.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
+from .initialization import truncated_normal_layers
 from .kernels.linear import Linear
 from .kernels.local_attention import IMPLEMENTATIONS, LocalAttention
 from .registry import register
+from .resizing import resized_rows, resized_square_table
 
 
 @register("halo")
@@ -37,8 +40,6 @@ class HaloAttention(Mixer):
             them as ordinary pixels with key and value 0. What lies outside the filled map is hidden in either case.
         implementation: auto, or the code that attends: cpp, triton or reference. The numbers are the same.
     """
-
-    per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32)}
 
     def __init__(
         self,
@@ -74,6 +75,21 @@ class HaloAttention(Mixer):
             else QueryFreeEmbedding(window_size, num_heads)
         )
         self.proj = Linear(dim, dim)
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"num_heads": largest_divisor(dim, at_most=dim // 32)}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
+
+    def no_weight_decay(self) -> set[str]:
+        return {f"pos_embed.{name}" for name in self.pos_embed.undecayed}
+
+    def resize(self, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        if not key.startswith("pos_embed."):
+            return super().resize(key, tensor, shape)
+        return self.pos_embed.resized(tensor, shape)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns, dim = x.shape[1:]
@@ -118,6 +134,9 @@ class QueryRelatedEmbedding(nn.Module):
     is not in the middle, and their first rows are never used. This is the authors' indexing.
     """
 
+    undecayed = ()
+    resized = staticmethod(resized_rows)
+
     def __init__(self, window_size: int, width: int) -> None:
         super().__init__()
         self.height_rel = nn.Parameter(torch.empty(2 * window_size - 1, width))
@@ -134,6 +153,9 @@ class QueryFreeEmbedding(nn.Module):
 
     The table is indexed by the query's place minus the key's place on the map, so that relative place 0 is its middle.
     """
+
+    undecayed = ("relative_position_bias_table",)
+    resized = staticmethod(resized_square_table)
 
     def __init__(self, window_size: int, num_heads: int) -> None:
         super().__init__()

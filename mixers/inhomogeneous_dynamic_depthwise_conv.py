@@ -9,12 +9,14 @@ network has its own, with norms, around the bare operation).
 Cost: H W (k^2 C + C^2 / r + k^2 G C / r), and 2 H W C^2 with projection; r = reduction, G = C / group_channels.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, neighbourhood, require
+from .initialization import truncated_normal_layers
 from .kernels.involution import involution
 from .kernels.linear import Linear
 from .registry import register
@@ -30,9 +32,6 @@ class InhomogeneousDynamicDepthwiseConv(Mixer):
         reduction: the generator's hidden layer has dim // reduction channels, at least one.
         projection: whether there is a linear layer before and after; False leaves the bare operation.
     """
-
-    # 32 groups in every stage, as published, wherever 32 divides dim.
-    per_stage: ClassVar = {"group_channels": lambda dim: largest_divisor(dim, at_most=dim // 32)}
 
     def __init__(
         self,
@@ -59,6 +58,14 @@ class InhomogeneousDynamicDepthwiseConv(Mixer):
         self.bn = nn.BatchNorm2d(self.hidden_dim)
         self.conv2 = Linear(self.hidden_dim, self.groups * kernel_size**2)
         self.output_proj = Linear(dim, dim) if projection else nn.Identity()
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        # 32 groups in every stage, as published, wherever 32 divides dim.
+        return {"group_channels": largest_divisor(dim, at_most=dim // 32)}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_proj(x)

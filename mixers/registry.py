@@ -58,6 +58,15 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
     Raises:
         ValueError: unknown mixer, unknown, missing or wrongly typed option, or a value that the mixer cannot have.
     """
+    check_options(name, options)
+    missing = [key for key, each in mixer_options(name).items() if each.default is each.empty and key not in options]
+    if missing:
+        raise ValueError(f"mixer {name!r} needs a value for {', '.join(missing)}")
+    return MIXERS[name](dim, resolution, **options)
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises: ValueError for an option that mixer `name` does not have, or a value that is not of the option's type."""
     known = mixer_options(name)
     for option, value in options.items():
         if option not in known:
@@ -65,10 +74,6 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
         if not _has_type(value, known[option].annotation):
             wanted = inspect.formatannotation(known[option].annotation)
             raise ValueError(f"{option}={value!r}: mixer {name!r} wants {wanted}, not {type(value).__name__}")
-    missing = [key for key, option in known.items() if option.default is option.empty and key not in options]
-    if missing:
-        raise ValueError(f"mixer {name!r} needs a value for {', '.join(missing)}")
-    return MIXERS[name](dim, resolution, **options)
 
 
 def module_digest(path: str | Path) -> str:

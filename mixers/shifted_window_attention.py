@@ -9,16 +9,19 @@ Cost: H W (4 C^2 + 2 w^2 C) with window side w; the second term counts the padde
 `mask_padding=False` three of the four C^2 do.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
+from .initialization import truncated_normal_layers
 from .kernels.linear import Linear
 from .kernels.local_attention import IMPLEMENTATIONS, LocalAttention
 from .registry import register
+from .resizing import resized_square_table
 
 
 @register("shifted_window")
@@ -29,15 +32,13 @@ class ShiftedWindowAttention(Mixer):
         num_heads: attention heads. Divides dim.
         window_size: side of the window, in pixels.
         shift_size: rows and columns by which the window grid is moved down and to the right; less than window_size.
+            Half a window in every second block, unless it is given.
         shrink_window: whether a `resolution` that is not larger than the window in one direction makes the smaller of
             its two sides the window, without shift, as the authors' classification code does.
         mask_padding: whether the pixels that fill the map up to whole windows are hidden from the queries. False treats
             them as ordinary pixels of value 0, with the biases of `qkv` as key and value.
         implementation: auto, or the code that attends: cpp, triton or reference. The numbers are the same.
     """
-
-    per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32)}
-    per_block: ClassVar = {"shift_size": (0, 3)}
 
     def __init__(
         self,
@@ -69,6 +70,22 @@ class ShiftedWindowAttention(Mixer):
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window_size - 1) ** 2, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = Linear(dim, dim)
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        shift = given["window_size"] // 2 if block % 2 else 0
+        return {"num_heads": largest_divisor(dim, at_most=dim // 32), "shift_size": shift}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"relative_position_bias_table"}
+
+    def resize(self, key: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        if key != "relative_position_bias_table":
+            return super().resize(key, tensor, shape)
+        return resized_square_table(tensor, shape)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns, dim = x.shape[1:]

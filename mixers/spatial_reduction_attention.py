@@ -8,13 +8,15 @@ Cost: H W (2 C^2 + 2 M C) + M (2 C^2 + s^2 C^2), with s = sr_ratio and M = floor
 only for s > 1.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, neighbourhood, require
+from .initialization import truncated_normal_layers
 from .kernels.linear import Linear
 from .kernels.patches import PatchConv2d
 from .registry import register
@@ -32,8 +34,6 @@ class SpatialReductionAttention(Mixer):
         sr_ratio: side of the square patch that becomes one key and value, in pixels; 1 keeps every pixel.
     """
 
-    per_stage: ClassVar = {"num_heads": lambda dim: largest_divisor(dim, at_most=dim // 32), "sr_ratio": (8, 4, 2, 1)}
-
     def __init__(self, dim: int, resolution: tuple[int, int], *, num_heads: int, sr_ratio: int = 1) -> None:
         super().__init__(dim, resolution)
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", num_heads, f"must divide dim={dim}")
@@ -46,6 +46,13 @@ class SpatialReductionAttention(Mixer):
             self.sr = PatchConv2d(dim, dim, sr_ratio)
             self.norm = nn.LayerNorm(dim)
         self.proj = Linear(dim, dim)
+
+    @classmethod
+    def defaults(cls, dim: int, stage: int, block: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"num_heads": largest_divisor(dim, at_most=dim // 32), "sr_ratio": (8, 4, 2, 1)[stage]}
+
+    def init_weights(self) -> None:
+        truncated_normal_layers(self)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, dim = x.shape

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from architectures import NetworkSpec, build_network
+from architectures.budget import scale_budget
 from training.checkpoint import save_weights
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +82,11 @@ def test_a_mixer_of_ones_own_is_trained_and_stands_in_the_table(tmp_path, my_mix
     assert table.returncode == 0, table.stderr
     [csv_file] = tmp_path.glob("runs/mine/tables/*.csv")
     assert any("shift" in row.values() for row in csv.DictReader(csv_file.read_text().splitlines()))
+    quick = ["task.seconds=0.0", "task.warmup_seconds=0.0", "tracking.mode=disabled"]
+    speed = ["task=speed", "subject=mixer", "dim=32", "resolution=[8,8]", *quick]
+    done = command(*mine[:2], "sweep=mine", *speed, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["macs"] for record in records(tmp_path) for row in record["rows"]} == {8 * 8 * 32**2}
     # An edit of the file is another mixer: its cells are not taken for done.
     my_mixer.write_text(my_mixer.read_text().replace("distance: int = 1", "distance: int = 2"))
     command(*mine, "task=complexity", cwd=tmp_path)
@@ -293,3 +299,77 @@ def test_speeds_of_another_machine_are_ranked_only_when_asked_for(tmp_path):
         ("identity", "network"),
         ("halo", "mixer"),
     }
+
+
+def test_windows_take_their_shift_along(tmp_path):
+    """The README's own example, and a window that is smaller than the shift of the usual one."""
+    done = command("-m", "mixer=shifted_window", "mixer.window_size=3,14", "scale=micro", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [record["status"] for record in records(tmp_path)] == ["completed"] * 2
+
+
+def test_budgets_are_kept_by_published_mixers_and_said(tmp_path):
+    done = command("-m", "mixer=sra", "scale=micro", "network.budget=macs,shape,null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {record["details"]["network"]["budget"]: record for record in records(tmp_path)}
+    assert set(found) == {"macs", "shape", "published"}
+    assert found["published"]["results"]["params"] == 4_454_056
+    # The median of the published rows at micro, of which this one's has 7 % less.
+    assert abs(found["macs"]["results"]["macs"] / scale_budget("micro", "macs") - 1) < 0.02
+    assert found["shape"]["details"]["network"] == {
+        "budget": "shape", "dims": [32, 64, 128, 256], "depths": [2, 2, 9, 2]
+    }  # fmt: skip
+    assert "2 2 9 2" in done.stdout
+    table = command("task=table", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    [csv_file] = tmp_path.glob("runs/tables/*.csv")
+    rows = list(csv.DictReader(csv_file.read_text().splitlines()))
+    assert sorted(row["budget"] for row in rows) == ["macs", "published", "shape"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["network=dwnet_tiny", "network.budget=macs"], "network.budget is for network=unified"),
+        (["mixer=halo", "scale=tiny", "network.options.budget=macs"], "budget"),
+        (["mixer=pooling", "scale=tiny", "network.budget=published"], "there is no row of pooling at scale tiny"),
+        (["mixer=halo", "scale=tiny", "network.dims=[64,128]"], r"dims=\(64, 128\): must be 4 whole numbers"),
+    ],
+)
+def test_impossible_budgets_are_refused(tmp_path, arguments, words):
+    done = command(*arguments, "task=complexity", cwd=tmp_path)
+    assert done.returncode != 0
+    assert re.search(words, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not records(tmp_path)
+
+
+WRONG = """
+import torch
+from mixers import Mixer, register
+
+@register("wrong")
+class Wrong(Mixer):
+    def __init__(self, dim: int, resolution: tuple[int, int], *, fault: str = "shape") -> None:
+        super().__init__(dim, resolution)
+        self.fault = fault
+        self.proj = torch.nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:] if self.fault == "shape" else self.proj(x) / 0 * 0
+"""
+
+
+def test_a_mixer_that_returns_another_shape_or_nan_is_told_where(tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    wrong = ["mixer_module=wrong.py", "mixer=wrong", "scale=micro", "network.budget=shape", "task=train", *QUICK]
+    done = command(*wrong, cwd=tmp_path)
+    assert done.returncode != 0
+    where = "mixer wrong in stage 1 of 4, block 1 of 2 (stages.0.blocks.0.mixer)"
+    assert f"{where} returns (2, 7, 8, 32) for maps of (2, 8, 8, 32): a mixer must keep their shape" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not records(tmp_path)
+    assert command(*wrong, "mixer.fault=nan", cwd=tmp_path).returncode == 1
+    [record] = records(tmp_path)
+    assert record["status"] == "failed"
+    assert f"the first tensor that is not finite is {where}" in record["reason"]

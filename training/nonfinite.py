@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from architectures.place import place_of
+
 REMEDY = "lower recipe.learning_rate, or set recipe.clip_gradient_norm or precision=fp32"
 
 
@@ -34,15 +36,15 @@ def first_non_finite(network: nn.Module, images: Tensor) -> str | None:
 
 
 def _first_module(network: nn.Module, images: Tensor) -> str | None:
-    """Name and class of the first module whose answer is not finite: the innermost, as inner ones answer first."""
+    """The first module whose answer is not finite, in words: the innermost, as inner ones answer first."""
     found: list[str] = []
 
-    def look(name: str, module: nn.Module, output: object) -> None:
+    def look(name: str, output: object) -> None:
         if not found and not all(tensor.isfinite().all() for tensor in _tensors(output)):
-            found.append(f"{name or 'the network'} ({type(module).__name__})")
+            found.append(place_of(network, name))
 
     handles = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: look(name, module, output))
+        module.register_forward_hook(lambda module, inputs, output, name=name: look(name, output))
         for name, module in network.named_modules()
     ]
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from architectures.checkpoints import CheckpointError, check_entry, read_checkpoint, weights_in
+from architectures.resizing import resized
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,24 @@ def load_tensors(
 ) -> None:
     """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape and kind, and finite.
 
-    With `fine_tuning`, the classifier is the exception: where theirs is for another number of classes, or they have
-    none, the network keeps its own.
+    Tables that were learned for another window or image size are resized by the module that has them. With
+    `fine_tuning`, the classifier is the exception: where theirs is for another number of classes, or they have none,
+    the network keeps its own.
 
     Raises: ValueError when they do not fit; names `source` and the first tensor that does not. Nothing is loaded then.
     """
     expected = network.state_dict()
     if fine_tuning:
         tensors = _with_own_classifier(network, tensors, source)
+    try:
+        for name in [name for name in expected if name in tensors]:
+            check_entry(name, tensors[name], expected[name])
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    saved, tensors = tensors, resized(network, tensors)
+    changed = [name for name, tensor in tensors.items() if tensor is not saved[name]]
+    if changed:
+        log.info("%s is of another window or image size: %d tables resized, %s, ...", source, len(changed), changed[0])
     for name, value in expected.items():
         if name not in tensors:
             raise ValueError(f"{source} has no {name}, which the network needs")
@@ -57,10 +68,6 @@ def load_tensors(
             raise ValueError(
                 f"{source} has {name} of shape {tuple(tensors[name].shape)}, the network's is {tuple(value.shape)}"
             )
-        try:
-            check_entry(name, tensors[name], value)
-        except CheckpointError as error:
-            raise CheckpointError(f"{source}: {error}") from error
     for name in tensors:
         if name not in expected:
             raise ValueError(f"{source} has {name}, which the network does not know")

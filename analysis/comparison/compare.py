@@ -33,7 +33,7 @@ MEASURED = ("status", "images_per_second", "latency_ms", "latency_iqr_ms", "peak
 
 # The columns of a comparison's rows, with their types.
 ROW_TYPES: Mapping[str, str] = {
-    **dict.fromkeys(("network", "mixer", "scale", "variant"), "object"),
+    **dict.fromkeys(("network", "mixer", "scale", "budget", "variant"), "object"),
     "control": "bool",
     **dict.fromkeys(("task", "data"), "object"),
     **dict.fromkeys(("resolution", "num_classes"), "Int64"),
@@ -194,7 +194,7 @@ def _rows(
     for group, identity, variant in zip(groups, identities, variants(identities), strict=True):
         network_key = group["network_key"].iloc[0]
         macs_by_rule, cost = costs[network_key]
-        row = _conditions(group) | {"variant": variant or None} | cost
+        row = _conditions(group) | {"budget": identity["network"].get("budget"), "variant": variant or None} | cost
         row |= {"macs": macs_by_rule.get(OUR_RULE)}
         of_seed = _completed_of_each_seed(group)
         scores.append(SeedScores(tuple(of_seed["top1_percent"].dropna())))
@@ -272,11 +272,13 @@ def _unfinished(group: pd.DataFrame, of_network: pd.DataFrame) -> str | None:
 
 
 def _standings(identities: Sequence[Identity], scores: Sequence[SeedScores]) -> list[str | None]:
-    """Rows are compared where nothing but the network differs, within a scale."""
+    """Rows are compared where nothing but the network differs, within a scale and a rule of the budget."""
     compared: dict[str, list[int]] = defaultdict(list)
-    of_network = set(network_identity({"network": {}})) - {"scale"}
+    of_network = set(network_identity({"network": {"name": None}})) - {"scale"}
     for index, identity in enumerate(identities):
-        compared[key_of({key: value for key, value in identity.items() if key not in of_network})].append(index)
+        conditions = {key: value for key, value in identity.items() if key not in of_network}
+        rule = {key: identity["network"].get(key) for key in ("budget", "dims", "depths")}
+        compared[key_of({**conditions, **rule})].append(index)
     texts: list[str | None] = [None] * len(scores)
     for indices in compared.values():
         for index, text in zip(indices, standings([scores[index] for index in indices]), strict=True):
@@ -288,7 +290,19 @@ def _order(rows: pd.DataFrame) -> pd.Index:
     """Trainings first, by data, recipe and scale; controls after the mixers; the most accurate first."""
     scale = rows["scale"].map({name: index for index, name in enumerate(SCALES)}).fillna(len(SCALES))
     keys = rows.assign(scale=scale, untrained=rows["task"].isna(), worst_first=-rows["top1_percent"])
-    by = ["untrained", "data", "resolution", "recipe", "precision", "task", "scale", "control", "worst_first", "mixer"]
+    by = [
+        "untrained",
+        "data",
+        "resolution",
+        "recipe",
+        "precision",
+        "task",
+        "scale",
+        "budget",
+        "control",
+        "worst_first",
+        "mixer",
+    ]
     return keys.sort_values([*by, "network"], kind="stable").index
 
 

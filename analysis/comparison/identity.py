@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..record import PLACE_KEYS
+from .beside_published import AUTHORS_NAMES
 
 # Mixers that put the others in proportion, rather than compete with them.
 CONTROLS = ("identity", "pooling", "global_attention")
+# Mixers of which there is a published row at every scale (architectures.variants).
+PUBLISHED_MIXERS = {"halo", *AUTHORS_NAMES}
 # Columns of a table that already say a part of the identity.
 SAID_BY_COLUMNS = (
     "network.name",
+    "network.budget",
     "network.mixers",
     "mixer.name",
     "scale",
@@ -32,13 +36,32 @@ def network_identity(config: Identity, resolution: int | None = None) -> Identit
     """What decides a network's parameters, MACs and speed; `resolution` is the data set's unless it is given."""
     data = config.get("data") or {}
     return {
-        "network": _chosen(config["network"]),
+        "network": _chosen(config["network"] | {"budget": budget_rule(config)}),
         "mixer": _chosen(config.get("mixer")),
         "mixer_source": config.get("mixer_source"),
         "scale": config.get("scale"),
         "resolution": resolution or data.get("resolution"),
         "num_classes": data.get("num_classes"),
     }
+
+
+def budget_rule(config: Identity) -> str | None:
+    """By what rule the unified network's dims and depths were found; None for other networks.
+
+    `architectures.budget.budget_rule` says the same of a network to be built; here nothing but the configuration is
+    needed. Records from before there were rules have no dims, and say nothing where nothing was asked for.
+    """
+    network = config["network"]
+    if network["name"] != "unified":
+        return None
+    if "dims" not in network:
+        return None if network.get("budget") == "params" else network.get("budget")
+    if network["budget"] is not None:
+        return network["budget"]
+    if network["dims"] is not None or network["depths"] is not None:
+        return "shape"
+    mixers = set(network["mixers"] or [(config["mixer"] or {}).get("name")])
+    return "published" if len(mixers) == 1 and mixers <= PUBLISHED_MIXERS else "params"
 
 
 def training_identity(config: Identity) -> Identity:
@@ -58,7 +81,8 @@ def is_published_variant(identity: Identity) -> bool:
     """Whether network and mixer were left as they are by default, so that published numbers are of the same network."""
     network = identity["network"]
     mixer_options = set(identity["mixer"] or ()) - {"name"}
-    return not (network.get("options") or network.get("mixers") or mixer_options or identity["mixer_source"])
+    is_row = network.get("budget") in (None, "published")
+    return is_row and not (network.get("options") or network.get("mixers") or mixer_options or identity["mixer_source"])
 
 
 def _chosen(settings: Identity | None) -> Identity | None:

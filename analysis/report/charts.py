@@ -14,8 +14,8 @@ from .pareto import pareto_charts
 from .speed_curves import speed_curves
 from .style import styles
 
-# Rows share a chart where nothing but the network differs.
-TRAINING = ["task", "data", "resolution", "recipe", "precision"]
+# Rows share a chart where nothing but the network differs, and its size is by one rule.
+TRAINING = ["task", "data", "resolution", "recipe", "precision", "rule"]
 
 
 def charts(comparison: Comparison) -> list[Chart]:
@@ -24,7 +24,8 @@ def charts(comparison: Comparison) -> list[Chart]:
     speed = comparison.speed.assign(label=speed_labels(comparison.speed))
     alone = speed["subject"] == MIXER_ALONE
     look = styles([*rows["label"], *speed["label"]])
-    trained = rows[rows["top1_percent"].notna()]
+    # A network of its own is as its authors published it.
+    trained = rows[rows["top1_percent"].notna()].assign(rule=rows["budget"].fillna("published"))
     found: list[Chart] = []
     with alt.data_transformers.disable_max_rows():
         for _, group in trained.groupby(TRAINING, dropna=False, sort=False):
@@ -37,6 +38,7 @@ def charts(comparison: Comparison) -> list[Chart]:
 
 
 def training_conditions(row: Mapping[str, Any]) -> str:
-    """E.g. `digits, 32×32, recipe short, fp32`."""
+    """E.g. `digits, 32×32, recipe short, fp32, budget params`."""
     how = f"recipe {row['recipe']}" if row["recipe"] else row["task"]
-    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}"
+    rule = "" if row["rule"] == "published" else f", budget {row['rule']}"
+    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{rule}"

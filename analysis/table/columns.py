@@ -143,6 +143,7 @@ def comparison_columns(rows: pd.DataFrame) -> list[Column]:
         _condition("network", "network"),
         Column("mixer", "mixer", "", _mixer, numeric=False),
         _condition("scale", "scale"),
+        _condition("budget", "budget"),
         _condition("variant", "variant"),
         _condition("task", "task"),
         _condition("data", "data"),

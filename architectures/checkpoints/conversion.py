@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..network import NetworkSpec, build_network
+from ..resizing import resized
 from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
 from .detection import Forms, backbone_of, is_detection_form
 
@@ -34,6 +35,11 @@ def unchanged(official: Tensor, shape: torch.Size) -> Tensor:
     """
     if official.shape != shape:
         raise ValueError(f"has shape {tuple(official.shape)}, the network needs {tuple(shape)}")
+    return official
+
+
+def of_any_size(official: Tensor, shape: torch.Size) -> Tensor:
+    """The entry itself, whatever its shape: what has another one than ours is resized by the module that has it."""
     return official
 
 
@@ -53,7 +59,8 @@ def without_ones(before: int = 0, after: int = 0) -> Adapt:
 class Rule:
     """Our entry, as a regular expression for the whole key; the authors' key, with groups \\1, \\2; how it is adapted.
 
-    `adapt` takes the authors' tensor and our shape, and raises ValueError when it cannot be that.
+    `adapt` takes the authors' tensor and our shape, and raises ValueError when it cannot be that. What it returns may
+    be of another size, if the module that has the entry can resize it (`architectures.resizing`).
     """
 
     ours: str
@@ -87,14 +94,17 @@ def convert(
     official_state_dict: Mapping[str, Any],
     *,
     img_size: int | tuple[int, int] = 224,
-    num_classes: int = 1000,
-    in_chans: int = 3,
     options: Mapping[str, Any] | None = None,
+    **network: Any,
 ) -> dict[str, Tensor]:
-    """Weights for `build_network(NetworkSpec(name, options=..., ...))`, ready for `load_state_dict(strict=True)`.
+    """Weights for `build_network(NetworkSpec(name, ...))`, ready for `load_state_dict(strict=True)`.
 
-    `official_state_dict` is the authors' state dict, or the contents of their checkpoint file. Tables that depend on
-    the image size are resized to `img_size` exactly as the authors' loader does.
+    Args:
+        official_state_dict: the authors' state dict, or the contents of their checkpoint file.
+        img_size, options, network: the fields of the NetworkSpec, e.g. `mixer_options` and `num_classes`.
+
+    Tables that depend on the image size or on a mixer's window are resized by the module that has them, exactly as the
+    authors' loader does.
 
     With the option `detection` they may be a classification network's too, or a whole detector's (`detection.py`), and
     what comes back has no classifier, as the authors' detection backbones have none.
@@ -108,20 +118,20 @@ def convert(
     except ValueError:
         raise ValueError(f"network {name} has no official weights; there are some for {', '.join(FAMILIES)}") from None
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
-    spec = NetworkSpec(name, options=options or {}, num_classes=num_classes, in_chans=in_chans, img_size=size)
+    spec = NetworkSpec(name, options=options or {}, img_size=size, **network)
     with torch.device("meta"):
-        wanted = build_network(spec).state_dict()
+        described = build_network(spec)
     try:
         weights = weights_in(official_state_dict)
         if is_detection_form(spec):
             return _converted_for_detection(family, Forms(spec), backbone_of(weights))
-        return _converted(family, wanted, weights)
+        return _converted(family, described, weights)
     except CheckpointError as error:
         raise CheckpointError(f"these are not the official weights of {name}: {error}") from error
 
 
 def load_official(path: str | Path, name: str, **network: Any) -> dict[str, Tensor]:
-    """`convert` for a file; `network` are its further arguments.
+    """`convert` for a file; `network` are the further fields of the NetworkSpec.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -137,21 +147,26 @@ def load_official(path: str | Path, name: str, **network: Any) -> dict[str, Tens
 def _converted_for_detection(family: Family, forms: Forms, official: dict[str, Tensor]) -> dict[str, Tensor]:
     """From the backbone of a detector, or from the classification network that the authors begin with."""
     if official.keys() & {family.rule_for(key)[0] for key in forms.left_out}:
-        with torch.device("meta"):
-            wanted = build_network(forms.classification).state_dict()
-        return forms.from_classification(_converted(family, wanted, official))
-    return _converted(family, forms.entries, official)
+        return forms.from_classification(_converted(family, forms.classification, official))
+    return _converted(family, forms.detection, official)
 
 
-def _converted(family: Family, wanted: Mapping[str, Tensor], official: dict[str, Tensor]) -> dict[str, Tensor]:
+def _converted(family: Family, network: nn.Module, official: dict[str, Tensor]) -> dict[str, Tensor]:
+    wanted = network.state_dict()
     left = {key: value for key, value in official.items() if not any(part in key for part in family.recomputed)}
-    ours = {}
+    ours: dict[str, Tensor] = {}
+    origins: dict[str, tuple[str, torch.Size]] = {}
     for key, like in wanted.items():
-        official_key, adapt = family.rule_for(key)
+        try:
+            official_key, adapt = family.rule_for(key)
+        except LookupError as error:
+            raise CheckpointError(f"they have nothing like {key}, which this network has with its options") from error
         if official_key in left:
-            check_entry(official_key, left[official_key], like)
+            found = left.pop(official_key)
+            check_entry(official_key, found, like)
+            origins[key] = official_key, found.shape
             try:
-                ours[key] = adapt(left.pop(official_key), like.shape)
+                ours[key] = adapt(found, like.shape)
             except ValueError as error:
                 raise CheckpointError(f"{official_key} {error}") from error
         elif key.endswith("num_batches_tracked"):
@@ -162,6 +177,11 @@ def _converted(family: Family, wanted: Mapping[str, Tensor], official: dict[str,
             raise CheckpointError(f"{official_key} is missing" + (f" ({unknown} is unknown)" if unknown else ""))
     if left:
         raise CheckpointError(f"{next(iter(left))} is unknown")
+    ours = resized(network, ours)
+    for key, (official_key, shape) in origins.items():
+        if ours[key].shape != wanted[key].shape:
+            needed = tuple(wanted[key].shape)
+            raise CheckpointError(f"{official_key} has shape {tuple(shape)}, the network needs {needed}")
     return ours
 
 

@@ -42,19 +42,20 @@ class Forms:
     """The two forms of a network: detection, without a classifier, and the classification that it starts from.
 
     Attributes:
+        detection, classification: the two networks, on the meta device.
         entries: of the detection form, by name.
-        classification: the other form's specification.
         fresh: entries that only the detection form has.
         left_out, classifier: entries that only the classification form has.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
         options = {option: value for option, value in spec.options.items() if option != "detection"}
-        self.classification = replace(spec, num_classes=IMAGENET_CLASSES, options=options)
-        headless = replace(self.classification, num_classes=0)
+        plain = replace(spec, num_classes=IMAGENET_CLASSES, options=options)
         with torch.device("meta"):
-            self.entries = build_network(replace(spec, num_classes=0)).state_dict()
-            whole, headless = (build_network(form).state_dict() for form in (self.classification, headless))
+            self.detection = build_network(replace(spec, num_classes=0))
+            self.classification = build_network(plain)
+            headless = build_network(replace(plain, num_classes=0)).state_dict()
+        self.entries, whole = self.detection.state_dict(), self.classification.state_dict()
         self.fresh = self.entries.keys() - whole.keys()
         self.left_out = headless.keys() - self.entries.keys()
         self.classifier = whole.keys() - headless.keys()

@@ -1,45 +1,23 @@
 """Official checkpoints of the unified networks (OpenGVLab/STM-Evaluation), classification and detection backbones.
 
-The resizing of tables follows the authors' override of `load_state_dict`.
+Tables of another window or image size are resized by the modules that have them, as the authors' override of
+`load_state_dict` does.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .conversion import FAMILIES, Adapt, Family, Rule, unchanged, without_ones
+from .conversion import FAMILIES, Adapt, Family, Rule, of_any_size, unchanged, without_ones
 
 BLOCK = r"stages\.(\d+)\.blocks\.(\d+)\."
 THEIRS = r"stages.\1.\2."
 PARAMETER = r"(weight|bias)"
 
 
-def resized_square_table(official: Tensor, shape: torch.Size) -> Tensor:
-    """((2w-1)^2, heads) for another window size w: bicubic."""
-    old, new = math.isqrt(official.shape[0]), math.isqrt(shape[0])
-    if official.ndim != 2 or old**2 != official.shape[0] or official.shape[1] != shape[1]:
-        return unchanged(official, shape)
-    if old == new:
-        return official
-    grid = official.T.reshape(1, -1, old, old)
-    return F.interpolate(grid, (new, new), mode="bicubic", align_corners=False).reshape(-1, new * new).T.contiguous()
-
-
-def resized_rows(official: Tensor, shape: torch.Size) -> Tensor:
-    """(places, d) for another number of places: linear, ends aligned."""
-    if official.ndim != 2 or official.shape[1] != shape[1] or official.shape == shape:
-        return unchanged(official, shape)
-    return F.interpolate(official.T[None], shape[0], mode="linear", align_corners=True)[0].T.contiguous()
-
-
-def resized_position_embedding(official: Tensor, shape: torch.Size) -> Tensor:
-    """(1, C, H, W) to (H', W', C): bilinear, corners aligned."""
+def channels_last(official: Tensor, shape: torch.Size) -> Tensor:
+    """(1, C, H, W) to (H, W, C), of any H and W."""
     if official.ndim != 4 or official.shape[:2] != (1, shape[2]):
         raise ValueError(f"has shape {tuple(official.shape)}, the network needs (1, {shape[2]}, H, W)")
-    if official.shape[2:] != shape[:2]:
-        official = F.interpolate(official, tuple(shape[:2]), mode="bilinear", align_corners=True)
     return official[0].permute(1, 2, 0).contiguous()
 
 
@@ -82,12 +60,12 @@ HALO = [
     *layer_scales("gamma_1", "gamma_2", without_ones(before=3), without_ones(before=3)),
     Rule(BLOCK + r"mixer\.q\.weight", THEIRS + "attn.q.weight"),
     Rule(BLOCK + r"mixer\.kv\.weight", THEIRS + "attn.kv.weight", without_ones(after=2)),
-    Rule(BLOCK + r"mixer\.pos_embed\.(height_rel|width_rel)", THEIRS + r"attn.pos_embed.\3", resized_rows),
+    Rule(BLOCK + r"mixer\.pos_embed\.(height_rel|width_rel)", THEIRS + r"attn.pos_embed.\3", of_any_size),
     *mixer_layers("proj"),
     *NORMS_AND_MLP,
 ]
 PVT = [
-    Rule(BLOCK + r"position\.weight", THEIRS + "pos_embed", resized_position_embedding),
+    Rule(BLOCK + r"position\.weight", THEIRS + "pos_embed", channels_last),
     *GAMMAS,
     *mixer_layers("q", "kv", "proj", "sr", "norm"),
     *NORMS_AND_MLP,
@@ -97,7 +75,7 @@ SWIN = [
     Rule(
         BLOCK + r"mixer\.relative_position_bias_table",
         THEIRS + "attn.relative_position_bias_table",
-        resized_square_table,
+        of_any_size,
     ),
     *mixer_layers("qkv", "proj"),
     *NORMS_AND_MLP,

@@ -40,7 +40,7 @@ class HaloBlock(nn.Module):
     def __init__(self, variant: Variant, stage: int, index: int, drop_path: float) -> None:
         super().__init__()
         dim = variant.dims[stage]
-        options = variant.mixer_options
+        options = variant.published_options
         self.gamma_1, self.gamma_2 = scale(1, 1, 1, dim), scale(1, 1, 1, dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attn = HaloAttention(dim, options["num_heads"][stage], options["block_size"], options["halo_size"])
@@ -65,7 +65,7 @@ class PVTBlock(nn.Module):
     def __init__(self, variant: Variant, stage: int, index: int, drop_path: float) -> None:
         super().__init__()
         dim = variant.dims[stage]
-        options = variant.mixer_options
+        options = variant.published_options
         self.pos_embed = nn.Parameter(torch.randn(1, dim, *RESOLUTIONS[stage]) * 0.02) if index == 0 else None
         self.gamma_1, self.gamma_2 = scale(dim), scale(dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
@@ -89,12 +89,12 @@ class SwinBlock(nn.Module):
     def __init__(self, variant: Variant, stage: int, index: int, drop_path: float) -> None:
         super().__init__()
         dim = variant.dims[stage]
-        self.window = variant.mixer_options["window_size"]
+        self.window = variant.published_options["window_size"]
         rows, columns = RESOLUTIONS[stage]
         self.shift = index % 2 * 3 if min(rows, columns) > self.window else 0
         self.gamma_1, self.gamma_2 = scale(dim), scale(dim)
         self.norm1, self.norm2 = ChannelNorm(dim, eps=1e-6), ChannelNorm(dim, eps=1e-6)
-        self.attn = WindowAttention(dim, variant.mixer_options["num_heads"][stage], self.window)
+        self.attn = WindowAttention(dim, variant.published_options["num_heads"][stage], self.window)
         self.mlp = MLP(dim, 4)
         self.drop_path = DropPath(drop_path)
         self.register_buffer("attn_mask", self.mask(rows, columns) if self.shift else None, persistent=False)
@@ -135,7 +135,7 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, variant: Variant, stage: int, index: int, drop_path: float) -> None:
         super().__init__()
         dim = variant.dims[stage]
-        kernel_size = variant.mixer_options["kernel_size"]
+        kernel_size = variant.published_options["kernel_size"]
         self.gamma_1, self.gamma_2 = scale(1, dim, 1, 1), scale(1, 1, 1, dim)
         self.dw_norm = ChannelNorm(dim, eps=1e-6)
         self.dw_input_proj = nn.Conv2d(dim, dim, 1)
@@ -161,7 +161,7 @@ class DCNv3Block(nn.Module):
         dim = variant.dims[stage]
         self.gamma1, self.gamma2 = scale(dim), scale(dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.attn = DCNv3(dim, variant.mixer_options["groups"][stage])
+        self.attn = DCNv3(dim, variant.published_options["groups"][stage])
         self.mlp = MLP(dim, 4)
         self.drop_path = DropPath(drop_path)
 

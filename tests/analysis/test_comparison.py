@@ -6,9 +6,12 @@ import pandas as pd
 import pytest
 
 from analysis.comparison import NoRecordsError, compare
+from analysis.comparison.identity import budget_rule as recorded_rule
 from analysis.comparison.seeds import SeedScores, standings
+from architectures.budget import budget_rule
+from mixers import MIXERS
 
-from .record_tree import IMAGENET, SHORT, cell_record, failed, train_record, write_cell
+from .record_tree import IMAGENET, RULED, SHORT, cell_record, failed, train_record, write_cell
 from .tables import rows_of, written
 
 
@@ -29,6 +32,43 @@ def test_standing_by_the_pooled_spread(two_mixers):
     assert halo["standing"] == "best"
     assert sra["standing"] is None
     assert identity["standing"] == "not distinguishable from the best"
+
+
+def test_rows_of_different_budget_rules_are_no_comparison(tmp_path):
+    """halo is published, pooling matched by default: only where one rule is asked for do they compare."""
+    rules = {"published": None, "params": "params", "macs": "macs", "shape": "shape"}
+    for seed in (0, 1):
+        for mixer, top1 in (("halo", 90.0), ("pooling", 80.0)):
+            for budget in rules.values():
+                network = RULED | {"budget": budget}
+                write_cell(tmp_path, train_record(mixer, top1 + seed, seed=seed, network=network))
+        write_cell(tmp_path, train_record("sra", 85.0 + seed, seed=seed, network=RULED | {"depths": [1, 1, 1, 1]}))
+    rows = compare(tmp_path).rows
+    assert {(row.mixer, row.budget, row.standing) for row in rows.itertuples()} == {
+        ("halo", "published", None),  # alone by its rule
+        ("halo", "params", "best"),
+        ("halo", "macs", "best"),
+        ("halo", "shape", "best"),
+        ("pooling", "params", None),
+        ("pooling", "macs", None),
+        ("pooling", "shape", None),
+        ("sra", "shape", None),
+    }
+    assert rows["published_top1_percent"].notna().sum() == 1
+    assert set(rows["variant"].dropna()) == set()
+
+
+def test_the_static_rule_is_that_of_the_networks():
+    """Tables know it without building a network."""
+    for mixer in MIXERS:
+        for changes in ({}, {"budget": "macs"}, {"depths": [1, 2, 3, 1]}, {"dims": [8, 16, 24, 32], "budget": "shape"}):
+            network = RULED | changes
+            found = budget_rule((mixer,) * 4, "micro", network["budget"], network["dims"], network["depths"])
+            assert recorded_rule({"network": network, "mixer": {"name": mixer}}) == found
+    for mixers in (["halo"] * 4, ["halo", "sra", "halo", "sra"]):
+        config = {"network": RULED | {"mixers": mixers}, "mixer": None}
+        assert recorded_rule(config) == budget_rule(mixers, "micro")
+    assert recorded_rule({"network": {"name": "dwnet_tiny"}}) is None
 
 
 @pytest.mark.parametrize(("difference", "expected"), [(3.0424, "not distinguishable from the best"), (3.0425, "")])

@@ -1,15 +1,29 @@
 """The networks of the registry as test parameters: the smallest of each kind by default, all in the slow run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from architectures import list_networks
 from architectures.network import TIMM_NETWORKS
+from mixers import MIXERS, Mixer, register
 
 OURS = [name for name in list_networks() if name not in TIMM_NETWORKS]
 SMALLEST = [name for name in OURS if "_micro" in name or ("_tiny" in name and not name.startswith("unified_"))]
 NETWORKS = [pytest.param(name, marks=() if name in SMALLEST else pytest.mark.slow) for name in OURS]
+
+
+@contextmanager
+def registered(name: str, mixer_class: type[Mixer]) -> Iterator[None]:
+    """Inside, there is one mixer more."""
+    register(name)(mixer_class)
+    try:
+        yield
+    finally:
+        del MIXERS[name]
 
 
 def image(size: tuple[int, int], batch: int = 2) -> Tensor:

@@ -70,9 +70,9 @@ def test_budget_is_the_median_of_the_published_variants(scale: str) -> None:
 
 @pytest.mark.parametrize("mixer", ["halo", "sra", "shifted_window", "depthwise_conv", "dcnv3"])
 def test_costs_are_those_of_the_network(mixer: str) -> None:
-    cost, network = network_cost((mixer,) * 4, VARIANTS[mixer]["micro"]), described(mixer, "micro")
-    assert cost.params == params(network)
-    assert cost.macs == pytest.approx(macs(network), rel=0.005)
+    network, mixers, variant = described(mixer, "micro"), (mixer,) * 4, VARIANTS[mixer]["micro"]
+    assert network_cost(mixers, variant, "params") == params(network)
+    assert network_cost(mixers, variant, "macs") == pytest.approx(macs(network), rel=0.005)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -94,8 +94,76 @@ def test_macs_within_two_percent_when_asked(mixer: str, scale: str) -> None:
     assert macs(described(mixer, scale, budget="macs")) == pytest.approx(scale_budget(scale, "macs"), rel=0.02)
 
 
-def test_published_variants_are_not_matched() -> None:
-    assert params(described("shifted_window", "tiny", budget="macs")) == PUBLISHED_PARAMS["unified_swin_tiny"]
+class TestRules:
+    """`network.budget`, and what a network says of itself: budget, dims, depths."""
+
+    @pytest.mark.parametrize(("mixer", "scale"), [("sra", "base"), ("dcnv3", "small")])
+    def test_published_mixers_are_matched_too_when_asked(self, mixer: str, scale: str) -> None:
+        for budget, count in (("params", params), ("macs", macs)):
+            network = described(mixer, scale, budget=budget)
+            assert count(network) == pytest.approx(scale_budget(scale, budget), rel=0.02)
+            assert network.budget == budget
+            assert len(network.stages[2].blocks) == network.depths[2]
+            assert [info["num_chs"] for info in network.feature_info] == list(network.dims)
+
+    def test_a_row_that_meets_the_budget_stays_as_it_is(self) -> None:
+        for mixer, rows in VARIANTS.items():
+            network = described(mixer, "micro", budget="params")
+            assert (network.dims, network.depths) == (rows["micro"].dims, rows["micro"].depths)
+
+    def test_heads_keep_the_published_width_at_other_widths(self) -> None:
+        network = described("sra", "base", budget="shape", dims=(128, 256, 512, 1024))
+        assert [stage.blocks[0].mixer.num_heads for stage in network.stages] == [4, 8, 16, 32]
+        for block in described("dcnv3", "small", budget="params").stages[3].blocks:
+            assert block.mixer.dim == 16 * block.mixer.groups
+
+    def test_what_decides_where_nothing_is_asked_for(self) -> None:
+        dims, depths = (16, 32, 48, 64), (1, 2, 3, 1)
+        assert described("halo", "tiny").budget == "published"
+        assert described("pooling", "tiny").budget == "params"
+        assert described(("halo", "halo", "halo", "sra"), "micro").budget == "params"
+        network = described("halo", "micro", dims=dims, depths=depths)
+        assert (network.budget, network.dims, network.depths) == ("shape", dims, depths)
+
+    @pytest.mark.parametrize("given", [{}, {"dims": (48, 96, 192, 384)}, {"depths": (1, 1, 5, 1)}])
+    def test_shape_leaves_nothing_but_the_mixer_to_differ(self, given: dict) -> None:
+        mixers, found = ("halo", "sra", "dcnv3", "pooling"), set()
+        for mixer in mixers:
+            network = described(mixer, "micro", budget="shape", **given)
+            found.add((network.dims, network.depths))
+            rest = {key: tuple(entry.shape) for key, entry in network.state_dict().items() if ".mixer." not in key}
+            found.add(tuple(rest.items()))
+            found.add(tuple(block.norm1.eps for stage in network.stages for block in stage.blocks))
+            found.add(tuple(block.drop_path.drop_prob for stage in network.stages for block in stage.blocks))
+        assert len(found) == 4  # the same for all mixers: shape, entries, eps, drop path
+        start = STARTING_POINTS["micro"]
+        assert network.dims == given.get("dims", start.dims)
+        assert network.depths == given.get("depths", start.depths)
+
+    def test_what_is_given_is_kept_and_the_rest_is_matched(self) -> None:
+        dims, depths = (96, 192, 384, 768), (2, 2, 8, 2)
+        deeper = described("identity", "tiny", budget="params", dims=dims)
+        assert deeper.dims == dims
+        wider = described("identity", "tiny", budget="params", depths=depths)
+        assert wider.depths == depths
+        for network in (deeper, wider):
+            assert params(network) == pytest.approx(scale_budget("tiny", "params"), rel=0.02)
+
+    @pytest.mark.parametrize(
+        ("mixer", "spec", "message"),
+        [
+            ("pooling", {"budget": "published"}, r"budget=published: there is no row of pooling at scale tiny; choose"),
+            ("halo", {"budget": "published", "depths": (1, 1, 1, 1)}, r"the row has its own dims and depths"),
+            ("halo", {"dims": (64, 128, 256)}, r"dims=\(64, 128, 256\): must be 4 whole numbers, one a stage"),
+            ("halo", {"dims": (1, 2, 4, 8)}, r"dims=\(1, 2, 4, 8\): must be .* at least 2, 1, 1, 1"),
+            ("halo", {"depths": (2, 2, 0, 2)}, r"depths=\(2, 2, 0, 2\): must be"),
+            ("halo", {"budget": "params", "dims": (8, 16, 32, 64)}, r"comes within 2% .* off"),
+            ("halo", {"options": {"budget": "macs"}}, r"options: network unified has no 'budget'"),
+        ],
+    )
+    def test_impossible_rules_are_refused(self, mixer: str, spec: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            described(mixer, "tiny", **spec)
 
 
 def test_four_mixers_are_matched_together() -> None:

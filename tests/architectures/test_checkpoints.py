@@ -174,8 +174,37 @@ class TestResizing:
         unresized = converted["stages.0.blocks.0.mixer.relative_position_bias_table"]
         assert torch.equal(unresized, weights["stages.0.0.attn.relative_position_bias_table"])
 
+    def test_tables_of_a_window_that_was_asked_for(self, halo: dict[str, Tensor]) -> None:
+        """The authors' loader at another window; everything else, and tables of the same size, stay as they are."""
+        weights, key = official("unified_swin_micro"), "attn.relative_position_bias_table"
+        converted = convert("unified_swin_micro", weights, mixer_options={"window_size": (14, 7, 14, 7)})
+        build_network(NetworkSpec("unified_swin_micro", mixer_options={"window_size": (14, 7, 14, 7)})).load_state_dict(
+            converted, strict=True
+        )
+        square = weights[f"stages.0.1.{key}"].permute(1, 0).view(1, 1, 13, 13)
+        expected = F.interpolate(square, (27, 27), mode="bicubic", align_corners=False).view(1, 729).permute(1, 0)
+        ours = {
+            f"{stage}": converted[f"stages.{stage}.blocks.1.mixer.relative_position_bias_table"] for stage in (0, 1)
+        }
+        torch.testing.assert_close(ours["0"], expected, rtol=0, atol=0)
+        assert torch.equal(ours["1"], weights[f"stages.1.1.{key}"])
+        rows = convert("unified_halo_micro", halo, mixer_options={"halo_size": 1})
+        assert rows["stages.0.blocks.0.mixer.pos_embed.height_rel"].shape == (17, 32)
+
+    def test_tables_that_no_window_has_are_refused(self) -> None:
+        weights = official("unified_swin_micro")
+        with pytest.raises(CheckpointError, match=r"bias_table has shape \(169, 1\), the network needs \(169, 2\)"):
+            convert("unified_swin_micro", weights, mixer_options={"num_heads": (2, 2, 4, 8)})
+
+    def test_an_option_that_the_authors_do_not_have(self) -> None:
+        weights = official("unified_swin_micro")
+        with pytest.raises(
+            CheckpointError, match=r"unified_swin_micro: .* nothing like stages\.0\.blocks\.0\.position"
+        ):
+            convert("unified_swin_micro", weights, options={"position_embedding": True})
+
     def test_query_related_tables_linear_with_aligned_ends(self, halo: dict[str, Tensor]) -> None:
-        from architectures.checkpoints.unified import resized_rows
+        from mixers.resizing import resized_rows
 
         table = halo["stages.0.0.attn.pos_embed.height_rel"]
         resized = resized_rows(table, torch.Size([49, 32]))

@@ -74,7 +74,7 @@ HALO = {"mixer": "halo", "scale": "tiny"}
         ({"mixer": ("halo", "halo"), "scale": "tiny"}, r"mixer: one name or 4"),
         ({"mixer": "halo"}, r"scale: unknown None; choices: micro, tiny, small, base"),
         ({"mixer": "halo", "scale": "large"}, r"scale: unknown 'large'; choices: micro, tiny, small, base$"),
-        (HALO | {"budget": "flops"}, r"budget: unknown 'flops'; choices: params, macs"),
+        (HALO | {"budget": "flops"}, r"budget: unknown 'flops'; choices: published, params, macs, shape"),
         (HALO | {"mixer_options": {"blocksize": 7}}, r"halo has no option 'blocksize'; choices: block_size"),
         (HALO | {"mixer_options": {"block_size": 0}}, r"block_size=0: must be at least 1"),
         (HALO | {"mixer_options": {"block_size": "7"}}, r"block_size='7'"),

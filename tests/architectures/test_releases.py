@@ -339,6 +339,14 @@ class TestThroughTimm:
         first = network.pretrained_cfg["first_conv"] + ".weight"
         torch.testing.assert_close(network.state_dict()[first], expected[first].sum(1, keepdim=True))
 
+    def test_options_of_the_mixer_are_taken(self, cache: Path) -> None:
+        name, options = "unified_swin_micro", {"mixer_options": {"window_size": 14}}
+        cache.mkdir(parents=True)
+        expected = load_official(released_file(cache / f"{name}.pth", name), name, **options)
+        network = timm.create_model(name, pretrained=True, **options)
+        assert network.stages[0].blocks[1].mixer.shift_size == 7
+        assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+
     def test_its_pyramid_can_be_had(self, server: Server) -> None:
         pyramid = timm.create_model(NETWORK, pretrained=True, features_only=True)
         assert [level.shape[1] for level in pyramid(torch.zeros(1, 3, 64, 64))] == pyramid.feature_info.channels()

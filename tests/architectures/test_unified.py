@@ -8,9 +8,9 @@ from architectures import NetworkSpec, build_network
 from architectures.block import Block, LayerScale, PositionEmbedding
 from architectures.stages import stage_resolutions
 from architectures.unified import UnifiedBackbone
-from mixers import MIXERS, build_mixer
+from mixers import MIXERS, Mixer, build_mixer
 
-from .networks import audible, image
+from .networks import audible, image, registered
 
 # Facts of the authors' release: parameters of each network, as integers.
 PUBLISHED_PARAMS = {
@@ -100,12 +100,25 @@ class TestMixerOptions:
             ("window_size", 8, [[8] * 2, [8] * 2, [8] * 9, [7] * 2]),
             ("window_size", (8, 7, 14, 7), [[8] * 2, [7] * 2, [14] * 9, [7] * 2]),
             ("shift_size", 2, [[2] * 2, [2] * 2, [2] * 9, [0] * 2]),
-            ("shift_size", (0, 1, 2), [[0, 1], [0, 1], [0, 1, 2] * 3, [0, 0]]),
+            ("shift_size", (0, 1, 2, 3), [[0] * 2, [1] * 2, [2] * 9, [0] * 2]),
         ],
     )
     def test_given_values_win(self, option: str, value: int | tuple[int, ...], expected: list[list[int]]) -> None:
         network = described(mixer="shifted_window", scale="micro", mixer_options={option: value})
         assert [[getattr(block.mixer, option) for block in stage.blocks] for stage in network.stages] == expected
+
+    @pytest.mark.parametrize("window", [1, 3, 7, 14])
+    def test_shift_is_half_of_the_window_that_was_given(self, window: int) -> None:
+        options = {"window_size": window, "shrink_window": False}
+        network = described(mixer="shifted_window", scale="micro", mixer_options=options)
+        for stage in network.stages:
+            shifts = [block.mixer.shift_size for block in stage.blocks]
+            assert shifts == [index % 2 * (window // 2) for index in range(len(shifts))]
+
+    def test_neither_three_nor_five_values_are_a_cycle(self) -> None:
+        for values in ((0, 3), (0, 1, 2), (0,) * 5):
+            with pytest.raises(ValueError, match="shift_size takes one value or 4, one a stage"):
+                described(mixer="shifted_window", scale="micro", mixer_options={"shift_size": values})
 
     def test_four_mixers_get_their_own_options(self) -> None:
         mixers = ("depthwise_conv", "halo", "identity", "depthwise_conv")
@@ -132,6 +145,54 @@ class TestInitialization:
         for module in weights:
             assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.25)
             assert module.bias is None or not module.bias.any()
+
+    @pytest.mark.parametrize("name", ["unified_halo_micro", "unified_pvt_micro", "unified_swin_micro"])
+    def test_moments_of_published_variants(self, name: str) -> None:
+        """Truncated normal of deviation 0.02 in every product and bias table, 1 / sqrt(width) in halo's tables."""
+        torch.manual_seed(0)
+        for key, entry in build_network(NetworkSpec(name)).named_parameters():
+            if entry.ndim > 1:
+                wanted = 32**-0.5 if key.endswith(("height_rel", "width_rel")) else 0.02
+                assert float(entry.detach().std()) == pytest.approx(wanted, rel=0.25), key
+                assert abs(float(entry.detach().mean())) <= 5 * wanted / entry.numel() ** 0.5, key
+
+    def test_a_mixer_has_the_last_word_on_itself(self) -> None:
+        class ZeroOffsets(Mixer):
+            def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
+                super().__init__(dim, resolution)
+                self.offsets = nn.Linear(dim, dim)
+                self.table = nn.Parameter(torch.ones(3, dim))
+                nn.init.zeros_(self.offsets.weight)
+
+            def init_weights(self) -> None:
+                nn.init.constant_(self.table, 2.0)
+
+            def no_weight_decay(self) -> set[str]:
+                return {"table"}
+
+            def forward(self, x: Tensor) -> Tensor:
+                return x + self.offsets(x)
+
+        with registered("zero_offsets", ZeroOffsets):
+            network = build_network(NetworkSpec(mixer="zero_offsets", scale="micro", dims=(8,) * 4, depths=(1,) * 4))
+        exempt = network.no_weight_decay()
+        assert exempt == {f"stages.{stage}.blocks.0.mixer.table" for stage in range(4)}
+        for block in blocks_of(network):
+            assert not block.mixer.offsets.weight.any()
+            assert block.mixer.offsets.bias.any()  # PyTorch's own
+            assert (block.mixer.table == 2).all()
+        network.stages[1].blocks[0].mixer.no_weight_decay = lambda: {"tabel"}
+        with pytest.raises(ValueError, match=r"names 'tabel', no parameter of stages\.1\.blocks\.0\.mixer"):
+            network.no_weight_decay()
+
+    def test_tables_of_published_variants_do_not_decay(self) -> None:
+        table = "mixer.relative_position_bias_table"
+        names = described(name="unified_swin_micro").no_weight_decay()
+        assert names == {f"stages.{i}.blocks.{j}.{table}" for i, depth in enumerate((2, 2, 9, 2)) for j in range(depth)}
+        assert not described(name="unified_halo_micro").no_weight_decay()
+        free = described(mixer="halo", scale="micro", mixer_options={"relative_embedding": "query_free"})
+        assert "stages.3.blocks.1.mixer.pos_embed.relative_position_bias_table" in free.no_weight_decay()
+        assert len(free.no_weight_decay()) == 15
 
     def test_everything_else(self) -> None:
         network = build_network(NetworkSpec("unified_pvt_micro"))

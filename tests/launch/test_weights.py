@@ -98,6 +98,36 @@ def test_tables_are_resized_to_the_image(cache):
     assert torch.equal(ours[f"stages.0.{key}"], swin["stages.0.0.attn.relative_position_bias_table"])
 
 
+def test_tables_are_resized_to_the_window(cache, tmp_path, caplog):
+    """Of the authors' release, of their file, and of a run of ours; then the result is one and the same."""
+    torch.save(official("unified_swin_micro"), cache / "unified_swin_micro.pth")
+    larger = NetworkSpec(mixer="shifted_window", scale="micro", mixer_options={"window_size": 14})
+    network = start(larger, "official")
+    table = network.stages[0].blocks[1].mixer.relative_position_bias_table
+    assert table.shape == (27**2, 1)
+    save_weights(start(NetworkSpec(mixer="shifted_window", scale="micro"), "official"), tmp_path / "run.safetensors")
+    with caplog.at_level(logging.INFO):
+        ours = start(larger, str(tmp_path / "run.safetensors"))
+    assert "run.safetensors is of another window or image size: 13 tables resized" in caplog.text
+    for key, entry in ours.state_dict().items():
+        assert torch.equal(entry, network.state_dict()[key]), key
+    with pytest.raises(ValueError, match=r"relative_position_bias_table of shape \(169, 1\), the network's is"):
+        start(NetworkSpec(mixer="shifted_window", scale="micro", mixer_options={"num_heads": 2}), str(tmp_path / "run"))
+
+
+def test_position_embeddings_of_a_run_are_resized_to_the_image(tmp_path):
+    save_weights(build_network(NetworkSpec(mixer="sra", scale="micro")), tmp_path / "run.safetensors")
+    network = start(NetworkSpec(mixer="sra", scale="micro", img_size=(64, 96)), str(tmp_path / "run"))
+    assert network.stages[0].blocks[0].position.weight.shape == (16, 24, 32)
+
+
+@pytest.mark.parametrize("changes", [{"budget": "macs"}, {"depths": (1, 1, 1, 1)}])
+def test_only_the_published_size_has_official_weights(cache, changes):
+    torch.save(official("unified_swin_micro"), cache / "unified_swin_micro.pth")
+    with pytest.raises(ValueError, match=r"shifted_window at scale micro, of other dims and depths than published"):
+        check_weights(NetworkSpec(mixer="shifted_window", scale="micro", **changes), "official", fine_tuning=True)
+
+
 def test_our_own_files_and_runs(tmp_path):
     trained = build_network(TEN_CLASSES)
     (tmp_path / "checkpoints").mkdir()
