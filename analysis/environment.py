@@ -64,6 +64,16 @@ def environment(device: str = "auto") -> dict[str, Any]:
     return found | {"fingerprint": hashlib.sha256(deciding.encode()).hexdigest()[:12]}
 
 
+def device_model(device: str) -> dict[str, str | None]:
+    """`kind`, cpu or cuda, and `model`, the device's name, of `device` as `environment` takes it. Imports torch."""
+    import torch
+
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return {"kind": "cpu", "model": _cpu()}
+    name = torch.cuda.get_device_name("cuda" if device == "auto" else device) if torch.cuda.is_available() else None
+    return {"kind": "cuda", "model": name}
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -34,6 +34,7 @@ class Record(TypedDict):
     status: Literal["completed", "failed", "out_of_memory", "preempted", "running"]
     reason: str | None  # one sentence, unless completed
     traceback: str | None
+    code: Mapping[str, Any]  # digests of the code that decided the result, in parts: see launch.code
     config: Mapping[str, Any]  # resolved: enough to run the cell again
     results: Mapping[str, Any]  # one number each: params, macs, top1_percent, ...
     rows: list[Mapping[str, Any]]  # one measurement of speed each

@@ -48,6 +48,7 @@ STRUCTURE: Mapping[str, Any] = {
         "top5_percent": "DOUBLE",
         "best_top1_percent": "DOUBLE",
         "ema_top1_percent": "DOUBLE",
+        "top1_without_mixers_percent": "DOUBLE",
         "train_images_per_second": "DOUBLE",
     },
     "environment": {"fingerprint": "VARCHAR", "device": "VARCHAR"},
@@ -80,6 +81,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
             "top5_percent",
             "best_top1_percent",
             "ema_top1_percent",
+            "top1_without_mixers_percent",
             "train_images_per_second",
         )
     },
@@ -90,6 +92,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "seconds": ("record.seconds", "float64"),
     "path": ("path", "object"),
     # As JSON texts, for whoever needs all of them.
+    "code": ("text -> 'code'", "object"),
     "config": ("text -> 'config'", "object"),
     "rows": ("text -> 'rows'", "object"),
     "environment": ("text -> 'environment'", "object"),

@@ -22,9 +22,10 @@ map from it and `forward_head` what to do with it (two branches, two heads: over
 `registry.register_networks` then gives the family its names.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from inspect import signature
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,18 @@ class Backbone(nn.Module):
 
     output_fmt = "NHWC"
     undecayed: ClassVar[tuple[str, ...]] = ()
+    # As `Mixer.neutral`, of the constructor's arguments.
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    built_from: Mapping[str, Any]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Keeps the constructor's arguments, defaults included, in `built_from`, for `architectures.identity`."""
+        network = super().__new__(cls)
+        with suppress(TypeError):  # which the constructor raises in a moment
+            bound = signature(cls.__init__).bind_partial(network, *arguments, **options)
+            bound.apply_defaults()
+            object.__setattr__(network, "built_from", dict(list(bound.arguments.items())[1:]))
+        return network
 
     def __init__(
         self,

@@ -121,8 +121,10 @@ def preprocessing(name: str) -> tuple[float, str]:
     return cfg["crop_pct"], cfg["interpolation"]
 
 
-def check_network(spec: NetworkSpec) -> None:
+def check_network(spec: NetworkSpec) -> nn.Module:
     """Refuse an impossible network, and a mixer that does not keep the shape of a map, without allocating anything.
+
+    Returns: the network on the meta device.
 
     Raises: ValueError naming the key, its value and the valid choices, or the mixer, its stage and its block.
     """
@@ -133,6 +135,7 @@ def check_network(spec: NetworkSpec) -> None:
                 # What differs from block to block alternates, so two tell of all.
                 for block in range(min(2, len(network.stages[stage].blocks))):
                     _check_mixer(network, f"stages.{stage}.blocks.{block}.mixer", resolution)
+    return network
 
 
 def _check_mixer(network: UnifiedBackbone, path: str, resolution: tuple[int, int]) -> None:

@@ -10,7 +10,8 @@ from torch import nn
 import architectures  # noqa: F401  (registers the networks with timm)
 from analysis.settings import MemoryFormat
 from analysis.speed import Candidate, Resolution
-from architectures import NetworkSpec
+from architectures import NetworkSpec, list_networks
+from architectures.identity import network_identity
 from architectures.registry import NETWORKS
 from launch.cost import describe
 
@@ -37,11 +38,17 @@ def network_config(entry: str, which: str = OURS) -> Mapping[str, Any]:
     """What of a cell's configuration names the network: for ours the same that `run.py` writes."""
     common = {"options": {}, **dict.fromkeys(("mixers", "budget", "dims", "depths"))}
     if which == BASELINE:
-        return {"network": common | {"name": entry, "baseline": True}, "mixer": None, "scale": None}
+        return {"network": common | {"name": entry, "baseline": True}, "mixer": None, "scale": None, "contents": None}
+    if entry not in list_networks():
+        return {"network": common | {"name": entry}, "mixer": None, "scale": None}
     row = NETWORKS[entry].row if entry in NETWORKS else {}
-    if {"mixer", "scale"} <= row.keys():
-        return {"network": common | {"name": "unified"}, "mixer": {"name": row["mixer"]}, "scale": row["scale"]}
-    return {"network": common | {"name": entry}, "mixer": None, "scale": None}
+    spec = NetworkSpec("unified", **row) if {"mixer", "scale"} <= row.keys() else NetworkSpec(entry)
+    return {
+        "network": common | {"name": spec.name},
+        "mixer": {"name": spec.mixer} if spec.mixer else None,
+        "scale": spec.scale,
+        "contents": {"networks": [network_identity(spec).digest]},
+    }
 
 
 def _networks(setting: Setting) -> list[Candidate]:

@@ -29,7 +29,6 @@ def cell_of(setting: Setting, settings: SpeedSettings, device: str, output: Path
     return Cell(
         {
             **network_config(setting.entry, OURS),
-            "mixer_source": None,
             "mixer_module": None,
             "subject": "mixer" if alone else "network",
             "dim": setting.channels,

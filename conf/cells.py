@@ -1,6 +1,8 @@
 """From what Hydra composed to a plain cell, with every check that can be made before anything is allocated."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -8,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
+from launch.contents import DATA_OF_TASK, contents_of
 from launch.sweep_name import check_sweep_name
 
 from .errors import ConfigurationError
@@ -15,16 +18,8 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-# Which parts of a data set a task reads.
-DATA_OF_TASK = {
-    "complexity": (),
-    "speed": (),
-    "train": ("train", "validation"),
-    "evaluate": ("validation",),
-    "loader": ("train",),
-}
-
-_NETWORKS_THAT_BUILD: set[str] = set()
+_CHECKED: set[str] = set()
+"""Networks that build, with the parameter groups of a recipe."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -33,8 +28,6 @@ def to_cell(config: DictConfig) -> Cell:
     Raises:
         ConfigurationError: a key has a value that cannot work, or one that the task needs has none.
     """
-    from mixers import module_digest
-
     try:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
@@ -42,8 +35,6 @@ def to_cell(config: DictConfig) -> Cell:
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
-    # A user's file is part of what a result depends on: after an edit, the cell is another one.
-    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
@@ -52,11 +43,13 @@ def to_cell(config: DictConfig) -> Cell:
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
         _check_weights(complete)
         _check_values(plain)
-        _check_that_it_builds(complete)
         _check_device(plain)
+        with _said_in_a_sentence():
+            _check_candidates(complete)
+            _check_network(complete)
+            return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    return Cell(complete)
 
 
 def _plain(value: Any) -> Any:
@@ -147,30 +140,45 @@ def _check_values(config: Mapping[str, Any]) -> None:
         SpeedSettings(**config["task"])
 
 
-def _check_that_it_builds(config: Mapping[str, Any]) -> None:
-    """Build it on the meta device, where it costs no memory: what fails there would fail in the cell."""
-    import torch
+def _check_candidates(config: Mapping[str, Any]) -> None:
+    if config["task"]["name"] == "speed":
+        from launch.candidates import check_candidates
 
-    from architectures import build_network
+        check_candidates(config)
+
+
+def _check_network(config: Mapping[str, Any]) -> None:
+    """What fails on the meta device, where it costs no memory, would fail in the cell."""
+    from architectures import check_network
     from launch.network import LEARNING, network_spec
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
     if config["task"]["name"] == "speed":
-        from launch.candidates import check_candidates
-
-        check_candidates(config)
-        return
+        return  # its candidates were checked
     spec = network_spec(config)
     recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
     groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr((spec, groups)) not in _NETWORKS_THAT_BUILD:
-        with torch.device("meta"):
-            network = build_network(spec)
+    if repr((spec, groups)) not in _CHECKED:
+        network = check_network(spec)
         if recipe:
             parameter_groups(network, recipe)
-        _NETWORKS_THAT_BUILD.add(repr((spec, groups)))
+        _CHECKED.add(repr((spec, groups)))
+
+
+@contextmanager
+def _said_in_a_sentence() -> Iterator[None]:
+    """Over values that nobody thought of, layers and torch stumble in their own ways; where, is for those who look."""
+    try:
+        yield
+    except (RuntimeError, OverflowError, TypeError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"the network cannot be built from these values: {type(error).__name__}: {said} "
+            f"({frame.filename}, line {frame.lineno})"
+        ) from error
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

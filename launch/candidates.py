@@ -9,8 +9,9 @@ import torch
 
 from analysis.speed import Candidate, Resolution
 from architectures import build_network, check_network, list_networks
+from architectures.identity import digest_of, network_identity
 from architectures.mixer_options import check_option_names, options_of_block
-from mixers import MIXERS, Mixer, build_mixer, mixer_options
+from mixers import MIXERS, Mixer, build_mixer, mixer_identity, mixer_options
 
 from .cell import has_its_own, network_label
 from .cost import describe
@@ -37,13 +38,23 @@ def check_candidates(config: Config) -> None:
     for variant in variants(config):
         names.append(variant.name)
         if is_mixer_alone(config):
-            with torch.device("meta"):
-                build_lone_mixer(variant.config, own_resolution(config))
+            identity_of(variant.config)
         else:
             check_network(network_spec(variant.config))
     against = config["task"]["against"]
     if against is not None and against not in names:
         raise ValueError(f"task.against={against}: choose from {', '.join(names)}")
+
+
+def identity_of(config: Config) -> str:
+    """Equal for candidates that are built from the same, see `architectures.identity`; nothing is allocated.
+
+    Raises: ValueError naming the key, its value and the valid choices.
+    """
+    if not is_mixer_alone(config):
+        return network_identity(network_spec(config)).digest
+    with torch.device("meta"):
+        return digest_of(mixer_identity(build_lone_mixer(config, own_resolution(config))))
 
 
 def candidates(config: Config) -> list[Candidate]:
@@ -142,4 +153,5 @@ def _network(variant: Variant) -> Candidate:
 
 def _named(config: Config) -> Config:
     """What tells one candidate's network from another's."""
-    return {key: config[key] for key in ("network", "mixer", "scale")}
+    contents = {**(config.get("contents") or {}), "networks": [identity_of(config)]}
+    return {key: config[key] for key in ("network", "mixer", "scale")} | {"contents": contents}

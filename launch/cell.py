@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,19 @@ from training.whole_file import write_whole
 # tracked and what else is in its sweep are not among them: the same result has the same identity everywhere.
 RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
     "complexity": (),
-    # A speed belongs to the kind of device; the record's fingerprint tells machines apart.
-    "speed": ("precision", "device", "subject", "dim", "resolution"),
+    "speed": ("device", "subject", "dim", "resolution"),
     "train": ("precision", "data", "recipe", "seed", "weights"),
     "loader": ("precision", "device", "data", "recipe"),
     "evaluate": ("precision", "data", "weights", "seed"),
 }
+# Keys of data, recipes and tasks, such as "recipe.ema_decay", that were added when there were results already -> the
+# value with which nothing is as it was not before. With that value a key is no part of the identity. (Options of mixers
+# and networks: `Mixer.neutral`, `Backbone.neutral`.)
+NEUTRAL: Mapping[str, Any] = {"data.options": {}}
 # The C versions are several times faster; not every build of PyYAML has them.
 LOADER, DUMPER = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 LONGEST_NAME = 150
-NETWORK_KEYS = ("network", "mixer", "mixer_source", "scale")
+NETWORK_KEYS = ("network", "mixer", "scale")
 
 
 # Without these, what a file holds is no configuration of a cell.
@@ -40,24 +43,60 @@ class DamagedCellError(ValueError):
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits that name what `config` computes: network, mixer, scale, data, recipe, task and seed."""
-    task = config["task"]["name"]
-    keys = (*NETWORK_KEYS, "task", *RESULT_KEYS[task])
-    defining = {key: config.get(key) for key in keys}
-    if task == "train":
-        # The task's other keys say how the work is done, not what is learned.
-        defining["task"] = {"name": task}
+    """12 hexadecimal digits that name what `config` computes: network, mixer, scale, data, recipe, task and seed.
+
+    Identity is by content. What a configuration names by a path or leaves at its default is known by the digests in
+    `config["contents"]` (see `launch.contents`; a configuration from before there were any is identified by what is
+    written in it):
+
+    - networks and mixers by their options as resolved, block by block. A default that is spelt out or left out, one
+      value or four equal ones are the same cell; a changed default is another. An option that is added with a default
+      that changes nothing is declared in `neutral`, and old ids stay.
+    - mixers from outside by their file and the modules that it imports, or their package.
+    - data by their images: the same files in another folder are the same data; other files in the same folder are not.
+    - weights by their file's content, or by the release.
+    - where the result is a time, the device. Here it is the model of what `device=auto` finds; on Slurm, where the node
+      is not known yet, it is what was asked for (a GPU or none, partition, constraint, options of sbatch), and the job
+      runs on that kind or fails. The record's fingerprint tells machines apart that share a name.
+
+    The code is no part of the identity: it stands in the record, see `launch.code`.
+    """
+    task, contents = config["task"]["name"], config.get("contents") or {}
+    defining = {key: config.get(key) for key in RESULT_KEYS[task]}
+    defining["network"] = contents.get("networks") or {key: config.get(key) for key in NETWORK_KEYS}
+    defining["task"] = _of_section(config, "task")
     # The data set decides the size of the images and of the classifier for every task.
     defining["images"] = {key: config["data"][key] for key in ("resolution", "num_classes")}
-    if "data" in RESULT_KEYS[task]:
+    if "data" in defining:
         # How fast images come depends on where they lie.
         hidden = () if task == "loader" else PLACE_KEYS
-        defining["data"] = {key: value for key, value in config["data"].items() if key not in hidden}
+        defining["data"] = _of_section(config, "data", hidden) | {"contents": contents.get("data")}
+    if "recipe" in defining:
+        resolved = {"drop_path_rate": contents["drop_path_rate"]} if contents else {}
+        defining["recipe"] = _of_section(config, "recipe") | resolved
+    if "device" in defining:
+        defining["device"] = contents.get("device") or config["device"]
+    if "weights" in defining:
+        defining["weights"] = contents.get("weights") or [config["weights"], config["task"].get("average", False)]
+    if task in ("train", "evaluate"):
+        # The task's other keys say how the work is done, not what is learned or found out.
+        defining["task"] = {"name": task}
     if task == "evaluate":
         # Only the parameters in the file matter for an evaluation, and the seed only when there is no file.
         defining["seed"] = None if config["weights"] else config["seed"]
+    if task == "speed":
+        defining["task"]["precisions"] = defining["task"].get("precisions") or [config["precision"]]
     text = json.dumps(defining, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _of_section(config: Mapping[str, Any], section: str, hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """What of data, recipe or task decides the result."""
+    return {
+        key: value
+        for key, value in config[section].items()
+        if key not in hidden and (f"{section}.{key}", value) not in NEUTRAL.items()
+    }
 
 
 def display_name(config: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from analysis.record_check import SCHEMA
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
+from .code import code_of
 from .failures import WORDS_OF_RANKS, failure, word_of_a_rank
 from .interruption import Preempted, interruptible
 from .lock import CellBusyError, CellLock
@@ -224,6 +225,7 @@ def opening_record(cell: Cell) -> dict[str, Any]:
         "status": "running",
         "reason": None,
         "traceback": None,
+        "code": code_of(cell.config),
         "config": dict(cell.config),
         "results": {},
         "rows": [],

@@ -67,10 +67,10 @@ def run_local(
         )
         submission.write(sweep.submission_folder(submission.name))
     names = names_of(cells)
-    for cell in done:
-        console.print(f"{escape(names[cell.directory])}  [dim]done before[/dim]", highlight=False)
     by_name = {cell.directory.name: cell for cell in wanted}
     outcomes = [Outcome(cell, records[cell.directory], skipped=True) for cell in done]
+    for outcome in outcomes:
+        console.print(f"{escape(names[outcome.cell.directory])}  {describe(outcome)}", highlight=False)
     machine = _Machine(sweep, submission, settings)
     with interruptible(), ThreadPoolExecutor(machine.processes) as pool:
         futures = {pool.submit(machine.run, index): job for index, job in enumerate(submission.jobs)}

@@ -15,6 +15,7 @@ def table(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
 ) -> int:
     """Write the tables and the report of the records under `root`, of one sweep or all, and print the comparison."""
     from analysis.comparison import NoRecordsError, SpeedEnvironmentError
@@ -24,7 +25,7 @@ def table(
     folder = destination or root / (sweep or "") / "tables"
     console = Console()
     try:
-        environments = {"fingerprint": fingerprint, "mixed_fingerprints": mixed_fingerprints}
+        environments = {"fingerprint": fingerprint, "mixed_fingerprints": mixed_fingerprints, "mixed_code": mixed_code}
         paths = write_tables(root, folder, sweep, console, **environments)
         paths.append(write_report(root, folder, sweep, **environments))
     except (NoRecordsError, SpeedEnvironmentError) as error:

@@ -7,9 +7,11 @@ import yaml
 from rich.console import Console
 
 from .cell import Cell
+from .code import other_code
 from .execute import Outcome
 from .settings import SlurmSettings, platform_settings
 from .submission import LaunchError, Sweep
+from .sweep import plural
 
 
 def resume(
@@ -24,7 +26,9 @@ def resume(
     Raises:
         LaunchError: a cell cannot be started.
     """
-    wanted = [name for name in names or sweep.cell_names() if sweep.status(name) != "completed"]
+    statuses = {name: sweep.status(name) for name in names or sweep.cell_names()}
+    wanted = [name for name, status in statuses.items() if status != "completed"]
+    _tell_of_other_code(sweep, [name for name in statuses if name not in wanted], console)
     cells = {name: with_platform(sweep.cell(name), overrides) for name in wanted}
     try:
         settings = {name: platform_settings(cell.config["platform"]) for name, cell in cells.items()}
@@ -44,6 +48,17 @@ def resume(
     from .dispatch import dispatch
 
     return dispatch(here, console=console)
+
+
+def _tell_of_other_code(sweep: Sweep, completed: Sequence[str], console: Console) -> None:
+    others = [name for name in completed if other_code(sweep.record(name))]
+    if others:
+        console.print(
+            f"{plural(len(others), 'completed cell')} of other code than today's, left as they are, e.g. {others[0]} "
+            f"with {other_code(sweep.record(others[0]))}; rerun=true with the sweep's own command measures all again",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def with_platform(cell: Cell, overrides: Mapping[str, Any]) -> Cell:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.environment import REPOSITORY, SNAPSHOT_FILE, commit, uncommitted_changes
-from training.whole_file import write_whole
 
 from .cell import Cell
 from .submission import LaunchError, Sweep
@@ -38,19 +37,14 @@ def take_snapshot(folder: Path) -> Path:
         if place.exists():
             return place
         _describe(copy)
-        copy.chmod(0o755)  # mkdtemp lets only the owner in
-        try:
-            os.rename(copy, place)
-        except OSError:
-            if not place.exists():  # else somebody has just taken the same one
-                raise
+        _put(copy, place)
         return place
     finally:
         shutil.rmtree(copy, ignore_errors=True)
 
 
 def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
-    """Write the configuration of each cell, with a copy of its mixer file, and return the copy of the code to run.
+    """Write the configuration of each cell, with a copy of its mixer file and what that imports; return our code's.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -64,21 +58,43 @@ def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
 def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """`config` with a user's mixer file replaced by a copy under `folder`, named by the hash of its content.
 
+    The user's modules that the file imports are copied beside it, where the copy finds them.
+
     Raises:
-        LaunchError: the file was edited since the cell was composed.
+        LaunchError: the file, or one of these modules, was edited since the cell was composed.
     """
     if config["mixer_module"] is None:
         return config
-    source = Path(config["mixer_module"])
-    copy = (folder / config["mixer_source"] / source.name).absolute()
+    source, digest = Path(config["mixer_module"]), config["contents"]["mixer_module"]
+    copy = (folder / digest / source.name).absolute()
     if not copy.exists():
-        from mixers import module_digest  # which takes seconds
+        from mixers import module_digest, own_modules  # which takes seconds
 
-        if module_digest(source) != config["mixer_source"]:
-            raise LaunchError(f"mixer module {source} was edited meanwhile: give the whole command again")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(copy, source.read_bytes())
+        folder.mkdir(parents=True, exist_ok=True)
+        copying = Path(tempfile.mkdtemp(prefix=".copying-", dir=folder))
+        try:
+            for name, file in own_modules(source).items():
+                place = copying.joinpath(*name.split("."))
+                place = place / file.name if file.name == "__init__.py" else place.with_name(file.name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+            shutil.copyfile(source, copying / source.name)
+            if module_digest(copying / source.name) != digest:
+                raise LaunchError(f"mixer module {source} was edited meanwhile: give the whole command again")
+            _put(copying, copy.parent)
+        finally:
+            shutil.rmtree(copying, ignore_errors=True)
     return {**config, "mixer_module": str(copy)}
+
+
+def _put(copy: Path, place: Path) -> None:
+    """Under its own name once it is complete, unless somebody has just put the same there."""
+    copy.chmod(0o755)  # mkdtemp lets only the owner in
+    try:
+        os.rename(copy, place)
+    except OSError:
+        if not place.exists():
+            raise
 
 
 def _digest(folder: Path) -> str:

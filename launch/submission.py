@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from analysis.record import read_status, write_record
+from analysis.record import read_record, read_status, write_record
 
 from .cell import Cell
 from .settings import PlatformSettings, platform_settings
@@ -115,6 +115,9 @@ class Sweep:
     def status(self, name: str) -> str | None:
         """What the cell's record says; None where there is none."""
         return read_status(os.path.join(self.folder, name, "record.json"))
+
+    def record(self, name: str) -> Mapping[str, Any]:
+        return read_record(self.folder / name / "record.json")
 
     def submission_folder(self, name: str) -> Path:
         return self.launch_folder / "submissions" / name

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .cell import Cell
+from .code import other_code
 from .execute import Outcome, execute
 from .names import names_of
 from .output import why_not_writable
@@ -49,8 +50,12 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
     outcomes: dict[Path, Outcome] = {}
 
     def run(cell: Cell, position: str) -> None:
+        before = outcomes.get(cell.directory)
         outcome = outcomes[cell.directory] = execute(cell, rerun=rerun, show_progress=console.is_terminal)
-        console.print(f"[dim]{position}[/dim] {escape(names[cell.directory])}  {describe(outcome)}", highlight=False)
+        if before is None or not outcome.is_elsewhere:
+            console.print(
+                f"[dim]{position}[/dim] {escape(names[cell.directory])}  {describe(outcome)}", highlight=False
+            )
 
     for number, cell in enumerate(cells, start=1):
         run(cell, f"{number:>{len(str(len(cells)))}}/{len(cells)}")
@@ -63,10 +68,11 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
 
 
 def describe(outcome: Outcome) -> str:
-    """One line for one cell: its state, its headline number, how long it took."""
+    """One line for one cell: its state, its headline number, how long it took; of what was done before, other code."""
     record = outcome.record
     if outcome.skipped:
-        return f"[dim]done before[/dim]  {headline(record['results'])}"
+        code = other_code(record)
+        return f"[dim]done before[/dim]{f', with {code}' if code else ''}  {headline(record['results'])}"
     style = STYLES[outcome.status]
     if outcome.is_elsewhere:
         return f"[{style}]{ELSEWHERE}[/{style}]\n    {escape(record['reason'])}"

@@ -18,6 +18,7 @@ from training.train import Interrupted, train
 
 from .candidates import candidates, is_mixer_alone, own_resolution
 from .cell import Cell, has_its_own
+from .contents import check_contents
 from .cost import describe, size_of
 from .network import network_spec
 from .supervision import Supervision
@@ -32,22 +33,25 @@ def perform(cell: Cell, supervision: Supervision) -> Parts:
     Raises: whatever the task raises; `launch.execute` turns that into the record's reason.
     """
     if cell.config["mixer_module"]:
-        load_mixer_module(cell.config["mixer_module"], cell.config["mixer_source"])
+        load_mixer_module(cell.config["mixer_module"], (cell.config.get("contents") or {}).get("mixer_module"))
+    check_contents(cell.config)
     torch.manual_seed(cell.config["seed"])
     return TASKS[cell.task](cell, supervision)
 
 
 def device_of(config: Mapping[str, Any]) -> str:
-    """`auto` is the first GPU where there is one.
+    """`auto` is the first GPU where there is one; a cell whose identity names the kind of device runs on that kind.
 
     Raises: ValueError where a GPU is asked for that torch does not find.
     """
-    if config["device"] == "cuda" and not torch.cuda.is_available():
+    device = (config.get("contents") or {}).get("device")
+    kind = device["kind"] if device else config["device"]
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "device=cuda: torch finds no GPU on this machine; device=auto takes the CPU where there is none"
         )
-    if config["device"] != "auto":
-        return config["device"]
+    if kind != "auto":
+        return kind
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -1,5 +1,7 @@
 """Which weights a network starts from: a run's, a file of the authors', or their release (`weights=official`)."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 from torch import nn
@@ -11,6 +13,7 @@ from architectures.checkpoints import (
     is_detection_form,
     load_official,
     official_weights,
+    release_digest,
 )
 from training.weights import find_weights, load_tensors, read_weights
 
@@ -36,6 +39,25 @@ def check_weights(spec: NetworkSpec, weights: str, *, fine_tuning: bool, average
             f"official weights tell the {OFFICIAL_CLASSES} classes of ImageNet apart, not {spec.num_classes} others: "
             f"train them on this data first (task=train)"
         )
+
+
+def weights_digest(spec: NetworkSpec, weights: str, *, average: bool = False) -> str:
+    """Tells weights from others by the content of their file, wherever it lies; 12 hexadecimal digits.
+
+    Raises: as `check_weights`.
+    """
+    if weights == OFFICIAL and not average:
+        return release_digest(_released_name(spec))
+    file = find_weights(Path(weights), average=average)
+    found = file.stat()
+    return _sha256(file, found.st_size, found.st_mtime_ns, found.st_ino)[:12]
+
+
+@cache
+def _sha256(file: Path, *state: int) -> str:
+    """Read once a process, while nothing in its `state` changes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load(

@@ -13,10 +13,13 @@ from .registry import (
     check_options,
     load_entry_points,
     load_mixer_module,
+    loaded_digest,
+    mixer_identity,
     mixer_options,
-    module_digest,
     register,
+    source_digest,
 )
+from .sources import module_digest, own_modules
 
 for _file in pkgutil.iter_modules(__path__):
     if not _file.ispkg:
@@ -30,7 +33,11 @@ __all__ = [
     "build_mixer",
     "check_options",
     "load_mixer_module",
+    "loaded_digest",
+    "mixer_identity",
     "mixer_options",
     "module_digest",
+    "own_modules",
     "register",
+    "source_digest",
 ]

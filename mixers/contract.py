@@ -6,7 +6,7 @@ K kernel taps or sampling points, d channels per head or group.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,15 @@ class Mixer(nn.Module, ABC):
     str (or one of these or None); an option whose good value depends on the place in the network gets it from
     `defaults`, and needs no default in the signature then. `forward` is all that a mixer must have; the other methods
     are for one that knows better than their defaults.
+
+    Attributes:
+        neutral: an option that was added when there were results already -> the value with which the mixer is what it
+            was without it. With that value the option is no part of a cell's identity, so that old results stay valid.
+        options: what `build_mixer` built this one with, defaults included; the mixer itself has no use for it.
     """
+
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    options: Mapping[str, Any]
 
     def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
         """`resolution` (H, W in pixels) is the expected input size: it may size tables, and never limits `forward`."""

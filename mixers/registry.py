@@ -12,12 +12,17 @@ from types import ModuleType, NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from .contract import Mixer
+from .sources import OwnModules, module_digest, own_modules, package_digest
 
 MIXERS: dict[str, type[Mixer]] = {}
 ENTRY_POINT_GROUP = "stmbench.mixers"
 OPTION_TYPES = {int, float, bool, str, NoneType}
 
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
+
+_OWN_MODULES = OwnModules()
+# Of each mixer from outside, and of each user's file by its module's name, the digest of what was loaded.
+_DIGESTS: dict[type[Mixer] | str, str] = {}
 
 
 def register(name: str) -> Callable[[MixerClass], MixerClass]:
@@ -59,10 +64,13 @@ def build_mixer(name: str, dim: int, resolution: tuple[int, int], **options: Any
         ValueError: unknown mixer, unknown, missing or wrongly typed option, or a value that the mixer cannot have.
     """
     check_options(name, options)
-    missing = [key for key, each in mixer_options(name).items() if each.default is each.empty and key not in options]
+    known = mixer_options(name)
+    missing = [key for key, option in known.items() if option.default is option.empty and key not in options]
     if missing:
         raise ValueError(f"mixer {name!r} needs a value for {', '.join(missing)}")
-    return MIXERS[name](dim, resolution, **options)
+    mixer = MIXERS[name](dim, resolution, **options)
+    mixer.options = {key: options.get(key, option.default) for key, option in known.items()}
+    return mixer
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
@@ -76,35 +84,60 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{option}={value!r}: mixer {name!r} wants {wanted}, not {type(value).__name__}")
 
 
-def module_digest(path: str | Path) -> str:
-    """Tells one version of a user's mixer file from another: 12 hexadecimal digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+def source_digest(name: str) -> str | None:
+    """Tells versions of a mixer from outside this repository apart, see `mixers.sources`; None for one of its own.
+
+    It is that of the files as they were when they were loaded, whatever became of them since.
+
+    Raises: ValueError for a mixer that is in no file.
+    """
+    mixer_class = MIXERS[name]
+    if mixer_class.__module__.startswith(f"{__package__}."):
+        return None
+    if mixer_class not in _DIGESTS:
+        _DIGESTS[mixer_class] = package_digest(sys.modules[mixer_class.__module__])
+    return _DIGESTS[mixer_class]
+
+
+def mixer_identity(mixer: Mixer) -> dict[str, Any]:
+    """What decides what a mixer built by `build_mixer` computes: its name, the source of one from outside, its options.
+
+    Options are as resolved, so that a default that is spelt out and one that is left out are the same, and a changed
+    default is another. One that has the value in `Mixer.neutral` is left out, so that adding it changes nothing.
+    """
+    name = next(name for name, mixer_class in MIXERS.items() if mixer_class is type(mixer))
+    options = {key: value for key, value in mixer.options.items() if (key, value) not in mixer.neutral.items()}
+    return {"mixer": name, "source": source_digest(name), "dim": mixer.dim, "options": options}
 
 
 def load_mixer_module(path: str | Path, digest: str | None = None) -> ModuleType:
     """Imports a user's mixer file, so that what it registers is in `MIXERS`; a file loaded before is not run again.
+
+    Modules beside the file can be imported by it, from whatever folder the program was started.
 
     Args:
         digest: the `module_digest` of the version that is wanted; None: any.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is another version, or registers no mixer, or a name that exists.
+        ValueError: the file, or a module that it imports, is another version; or it registers no mixer, or a name that
+            exists.
     """
     file = Path(path).resolve()
     if not file.is_file():
         raise FileNotFoundError(f"mixer module {path} does not exist")
-    # Two users' files may have the same name; the module must stay in sys.modules for its classes to be pickled.
-    module_name = f"mixer_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    module_name = _module_name(file)
     if module_name in sys.modules:
         return sys.modules[module_name]
-    if digest is not None and (found := module_digest(file)) != digest:
-        raise ValueError(f"mixer module {path} was edited, {digest} is now {found}: give the whole command again")
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"mixer module {path} is not a Python file")
+    found, modules = module_digest(file), own_modules(file)
+    if digest is not None and found != digest:
+        raise ValueError(f"mixer module {path} was edited, {digest} is now {found}: give the whole command again")
     module = importlib.util.module_from_spec(spec)
     before = set(MIXERS)
+    _OWN_MODULES.add(modules)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
@@ -113,10 +146,22 @@ def load_mixer_module(path: str | Path, digest: str | None = None) -> ModuleType
     except BaseException:
         # A corrected file can then be loaded in the same session.
         del sys.modules[module_name]
+        _OWN_MODULES.forget(modules)
         for name in set(MIXERS) - before:
             del MIXERS[name]
         raise
+    _DIGESTS.update(dict.fromkeys([module_name, *(MIXERS[name] for name in set(MIXERS) - before)], found))
     return module
+
+
+def loaded_digest(path: str | Path) -> str:
+    """The `module_digest` of a user's mixer file as it was when it was loaded."""
+    return _DIGESTS[_module_name(Path(path).resolve())]
+
+
+def _module_name(file: Path) -> str:
+    # Two users' files may have the same name; the module must stay in sys.modules for its classes to be pickled.
+    return f"mixer_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def load_entry_points() -> None:

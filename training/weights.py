@@ -44,19 +44,20 @@ def load_tensors(
     """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape and kind, and finite.
 
     Tables that were learned for another window or image size are resized by the module that has them. With
-    `fine_tuning`, the classifier is the exception: where theirs is for another number of classes, or they have none,
-    the network keeps its own.
+    `fine_tuning`, the classifier is another exception: where theirs is for another number of classes, or they have
+    none, the network keeps its own.
 
     Raises: ValueError when they do not fit; names `source` and the first tensor that does not. Nothing is loaded then.
     """
     expected = network.state_dict()
     if fine_tuning:
         tensors = _with_own_classifier(network, tensors, source)
-    try:
-        for name in [name for name in expected if name in tensors]:
-            check_entry(name, tensors[name], expected[name])
-    except CheckpointError as error:
-        raise CheckpointError(f"{source}: {error}") from error
+    for name, value in expected.items():
+        if name in tensors:
+            try:
+                check_entry(name, tensors[name], value)
+            except CheckpointError as error:
+                raise CheckpointError(f"{source}: {error}") from error
     saved, tensors = tensors, resized(network, tensors)
     changed = [name for name, tensor in tensors.items() if tensor is not saved[name]]
     if changed:

@@ -12,7 +12,18 @@ import pandas as pd
 from ..records import read_metrics, read_records
 from .beside_published import PublishedNumbers
 from .candidates import one_record_a_network
-from .identity import CONTROLS, Identity, is_published_variant, key_of, network_identity, training_identity, variants
+from .identity import (
+    CONTROLS,
+    Identity,
+    code_versions,
+    content_key,
+    is_published_variant,
+    network_identity,
+    shared_code,
+    training_identity,
+    variants,
+)
+from .idle_mixers import WITHOUT_MIXERS, idle_mixers
 from .notes import Note, notes
 from .reference_speed import (
     MODES,
@@ -24,7 +35,7 @@ from .reference_speed import (
 )
 from .seeds import SeedScores, standings
 
-SCALES = ("micro", "tiny", "small", "base", "large")
+SCALES = ("nano", "micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
 # The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
 OUR_RULE = "macs"
@@ -37,7 +48,7 @@ ROW_TYPES: Mapping[str, str] = {
     "control": "bool",
     **dict.fromkeys(("task", "data"), "object"),
     **dict.fromkeys(("resolution", "num_classes"), "Int64"),
-    **dict.fromkeys(("recipe", "precision", "sweep"), "object"),
+    **dict.fromkeys(("recipe", "precision", "code", "sweep"), "object"),
     "params": "Int64",
     "published_params": "object",
     "params_difference_percent": "float64",
@@ -47,7 +58,7 @@ ROW_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("activations", "seeds"), "Int64"),
     **dict.fromkeys(("top1_percent", "top1_spread"), "float64"),
     "standing": "object",
-    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent"), "float64"),
+    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS), "float64"),
     **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
     "published_source": "object",
     "train_images_per_second": "float64",
@@ -75,6 +86,7 @@ class Comparison:
         unfinished: the records that are not completed: failed, out of memory, preempted or still running.
         environments: where it was measured; one a fingerprint.
         counts: number of cells by status.
+        warnings: what to know before looking at any number.
         notes: how to read the numbers.
     """
 
@@ -86,6 +98,7 @@ class Comparison:
     environments: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
     notes: Sequence[Note]
+    warnings: Sequence[str] = ()
 
 
 def compare(
@@ -95,6 +108,7 @@ def compare(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
 ) -> Comparison:
     """Compare what the records under `root` say, of one sweep or of all.
 
@@ -102,6 +116,7 @@ def compare(
         published: laid out like `analysis.published.load_published()`, which is taken when it is None.
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        mixed_code: whether results of several versions of the code may be averaged and ranked together.
 
     Raises:
         NoRecordsError: there is no readable record of a task that compares networks.
@@ -112,19 +127,23 @@ def compare(
     unreadable = records.attrs["unreadable"]
     if records.empty:
         raise NoRecordsError(_nothing_found(root, sweep, unreadable))
+    versions = code_versions(records)
+    if mixed_code:
+        records["code"] = None
     speed = measured_speeds(records)
     if fingerprint is not None:
         speed = of_environment(speed, fingerprint)
     all_cells = _latest_of_each_cell(records)
     cells = one_record_a_network(all_cells)
     configs = [json.loads(text) for text in cells["config"]]
-    identities = [network_identity(config) for config in configs]
-    cells["network_key"] = [key_of(identity) for identity in identities]
+    codes = [json.loads(text or "null") for text in cells["code"]]
+    identities = [network_identity(config, code=code) for config, code in zip(configs, codes, strict=True)]
+    cells["network_key"] = [content_key(identity) for identity in identities]
     cells["identity"] = [
-        {**identity, **training_identity(config)} if task in LEARNING_TASKS else identity
-        for identity, config, task in zip(identities, configs, cells["task"], strict=True)
+        {**identity, **training_identity(config, code)} if task in LEARNING_TASKS else identity
+        for identity, config, code, task in zip(identities, configs, codes, cells["task"], strict=True)
     ]
-    cells["key"] = [key_of(identity) for identity in cells["identity"]]
+    cells["key"] = [content_key(identity) for identity in cells["identity"]]
 
     groups = list(_groups(cells))
     if not groups and speed.empty:
@@ -143,7 +162,8 @@ def compare(
         unfinished=all_cells[all_cells["status"] != "completed"].reset_index(drop=True),
         environments=_environments(records),
         counts=Counter(all_cells["status"]),
-        notes=notes(rows, speed, references, unreadable),
+        notes=notes(rows, speed, references, unreadable, versions, mixed_code),
+        warnings=idle_mixers(rows),
     )
 
 
@@ -159,9 +179,9 @@ def _nothing_found(root: Path | str, sweep: str | None, unreadable: Sequence[str
 def _latest_of_each_cell(records: pd.DataFrame) -> pd.DataFrame:
     """Of a cell that ran in several sweeps the completed record, or else the latest; `sweep` names them all.
 
-    Cells of speed stay apart where their environments differ, since then so do their results.
+    Cells of speed stay apart where their environments differ, and all where their code does, since then so do results.
     """
-    by_cell = ["cell", records["fingerprint"].where(records["task"] == "speed")]
+    by_cell = ["cell", records["fingerprint"].where(records["task"] == "speed"), records["code"]]
     sweeps = records.groupby(by_cell, dropna=False)["sweep"].transform(lambda names: ", ".join(sorted(set(names))))
     ordered = records.assign(
         sweep=sweeps,
@@ -169,7 +189,7 @@ def _latest_of_each_cell(records: pd.DataFrame) -> pd.DataFrame:
         completed=records["status"] == "completed",
         time=records["finished"].fillna(records["started"]),
     ).sort_values(["completed", "time"], kind="stable", na_position="first")
-    latest = ordered.drop_duplicates(["cell", "speed_environment"], keep="last")
+    latest = ordered.drop_duplicates(["cell", "speed_environment", "code"], keep="last")
     return latest.drop(columns=["speed_environment", "completed"]).sort_index()
 
 
@@ -195,6 +215,7 @@ def _rows(
         network_key = group["network_key"].iloc[0]
         macs_by_rule, cost = costs[network_key]
         row = _conditions(group) | {"budget": identity["network"].get("budget"), "variant": variant or None} | cost
+        row["code"] = shared_code(identity) if group["task"].iloc[0] in LEARNING_TASKS else None
         row |= {"macs": macs_by_rule.get(OUR_RULE)}
         of_seed = _completed_of_each_seed(group)
         scores.append(SeedScores(tuple(of_seed["top1_percent"].dropna())))
@@ -240,7 +261,7 @@ def _completed_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(of_seed: pd.DataFrame, top1: SeedScores) -> dict[str, Any]:
-    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", "train_images_per_second")
+    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS, "train_images_per_second")
     return {
         "seeds": len(top1.scores) or None,
         "top1_percent": top1.mean,
@@ -276,9 +297,10 @@ def _standings(identities: Sequence[Identity], scores: Sequence[SeedScores]) -> 
     compared: dict[str, list[int]] = defaultdict(list)
     of_network = set(network_identity({"network": {"name": None}})) - {"scale"}
     for index, identity in enumerate(identities):
-        conditions = {key: value for key, value in identity.items() if key not in of_network}
+        shared = {key: value for key, value in identity.items() if key not in of_network}
+        shared["contents"] = {"data": (identity.get("contents") or {}).get("data")}
         rule = {key: identity["network"].get(key) for key in ("budget", "dims", "depths")}
-        compared[key_of({**conditions, **rule})].append(index)
+        compared[content_key({**shared, "code": shared_code(identity), **rule})].append(index)
     texts: list[str | None] = [None] * len(scores)
     for indices in compared.values():
         for index, text in zip(indices, standings([scores[index] for index in indices]), strict=True):

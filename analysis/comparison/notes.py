@@ -28,7 +28,12 @@ class Note:
 
 
 def notes(
-    rows: pd.DataFrame, speed: pd.DataFrame, references: Sequence[ReferenceSpeed], unreadable: Sequence[str]
+    rows: pd.DataFrame,
+    speed: pd.DataFrame,
+    references: Sequence[ReferenceSpeed],
+    unreadable: Sequence[str],
+    code_versions: int = 1,
+    mixed_code: bool = False,
 ) -> list[Note]:
     """What a reader of `rows` has to know, and nothing about what is not there."""
     found = []
@@ -72,6 +77,11 @@ def notes(
         text = (
             f"Speeds come from {len(environments)} environments ({', '.join(environments)}): compare within one only."
         )
+        found.append(Note(text, text))
+    if code_versions > 1:
+        apart = "each is averaged and ranked on its own; task.mixed_code=true puts them together"
+        how = "averaged and ranked all the same, as asked" if mixed_code else apart
+        text = f"Results come from {code_versions} versions of the code (column code): {how}."
         found.append(Note(text, text))
     if rows[["published_params", "published_macs", "published_top1_percent"]].notna().any(axis=None):
         found.append(Note(PUBLISHED_RULE, "Published: ImageNet-1k at 224×224."))

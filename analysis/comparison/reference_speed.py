@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..records import MIXER_ALONE, SPEED_CONDITIONS, SPEED_RESULTS, read_speed
 from .candidates import names_of
-from .identity import CONTROLS, key_of, network_identity
+from .identity import CONTROLS, content_key, network_identity, shared_code
 
 # The network decides the resolution, inference and training are columns of their own, and no mixer alone is among them.
 FREE_CONDITIONS = [name for name in SPEED_CONDITIONS if name not in ("mode", "resolution", "subject", "dim", "columns")]
@@ -48,7 +48,7 @@ def _given(value: Any) -> bool:
 def measured_speeds(records: pd.DataFrame) -> pd.DataFrame:
     """Every measurement in `records` with its network; of the same one twice in one environment, the latest."""
     speed = read_speed(records)
-    speed = speed.join(records[["sweep", "device", "finished", "config"]], on="record")
+    speed = speed.join(records[["sweep", "device", "finished", "config", "code"]], on="record")
     configs = [
         json.loads(config) | (of_candidate or {})
         for config, of_candidate in zip(speed["config"], speed["candidate_config"], strict=True)
@@ -58,14 +58,16 @@ def measured_speeds(records: pd.DataFrame) -> pd.DataFrame:
     speed["control"] = speed["mixer"].isin(CONTROLS)
     own_resolution = records["resolution"].reindex(speed["record"]).to_numpy()
     speed["resolution"] = speed["resolution"].fillna(pd.Series(own_resolution, index=speed.index))
+    codes = [json.loads(text or "null") for text in speed["code"]]
     speed["network_key"] = [
-        key_of(network_identity(config, int(resolution)))
-        for config, resolution in zip(configs, speed["resolution"], strict=True)
+        content_key(network_identity(config, int(resolution), code))
+        for config, resolution, code in zip(configs, speed["resolution"], codes, strict=True)
     ]
+    speed["code"] = pd.Series([shared_code({"code": code}) for code in codes], index=speed.index, dtype="object")
     speed = speed.sort_values("finished", kind="stable", na_position="first")
-    speed = speed.drop_duplicates(["network_key", "fingerprint", *SPEED_CONDITIONS], keep="last")
+    speed = speed.drop_duplicates(["network_key", "fingerprint", "code", *SPEED_CONDITIONS], keep="last")
     columns = ["network", "mixer", "control", "scale", "candidate", "sweep", "device", "finished"]
-    order = [*columns, "fingerprint", "network_key", *SPEED_CONDITIONS, *SPEED_RESULTS]
+    order = [*columns, "fingerprint", "code", "network_key", *SPEED_CONDITIONS, *SPEED_RESULTS]
     return speed.sort_index()[order].reset_index(drop=True)
 
 

@@ -23,6 +23,7 @@ def write_report(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
 ) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
@@ -31,6 +32,7 @@ def write_report(
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        mixed_code: whether results of several versions of the code may be averaged and ranked together.
 
     Returns:
         The path of the page.
@@ -39,7 +41,9 @@ def write_report(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
+    comparison = compare(
+        root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, mixed_code=mixed_code
+    )
     drawn = charts(comparison)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def cards(comparison: Comparison) -> list[Card]:
 
 
 def _accuracy(rows: pd.DataFrame) -> Iterator[Card]:
-    compared = ["task", "data", "resolution", "recipe", "precision", "scale", "budget"]
+    compared = ["task", "data", "resolution", "recipe", "precision", "code", "scale", "budget"]
     trained = rows[rows["top1_percent"].notna()]
     if trained.empty:
         return

@@ -15,7 +15,7 @@ from .speed_curves import speed_curves
 from .style import styles
 
 # Rows share a chart where nothing but the network differs, and its size is by one rule.
-TRAINING = ["task", "data", "resolution", "recipe", "precision", "rule"]
+TRAINING = ["task", "data", "resolution", "recipe", "precision", "code", "rule"]
 
 
 def charts(comparison: Comparison) -> list[Chart]:
@@ -41,4 +41,5 @@ def training_conditions(row: Mapping[str, Any]) -> str:
     """E.g. `digits, 32×32, recipe short, fp32, budget params`."""
     how = f"recipe {row['recipe']}" if row["recipe"] else row["task"]
     rule = "" if row["rule"] == "published" else f", budget {row['rule']}"
-    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{rule}"
+    code = f", code {row['code']}" if row["code"] else ""
+    return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{rule}{code}"

@@ -19,7 +19,7 @@ def cost_curves(speed: pd.DataFrame, look: Mapping[str, Style]) -> Iterator[Char
 
     A map is placed by its number of pixels, so that one that is not square has its place between others.
     """
-    fixed = [name for name in (*SPEED_CONDITIONS, "fingerprint") if name not in ("resolution", "columns")]
+    fixed = [name for name in (*SPEED_CONDITIONS, "fingerprint", "code") if name not in ("resolution", "columns")]
     said = [name for name in fixed if name != "mode" and speed[name].nunique(dropna=False) > 1]
     said = list(dict.fromkeys([*ALWAYS_SAID, *said]))
     for values, group in speed.groupby(fixed, dropna=False, sort=False):

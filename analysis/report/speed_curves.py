@@ -36,7 +36,7 @@ def speed_curves(speed: pd.DataFrame, look: Mapping[str, Style]) -> Iterator[Cha
     order = {name: index for index, name in enumerate(SCALES)}
     speed = speed.sort_values("scale", key=lambda scales: scales.map(order), kind="stable")
     for variable in VARIABLES:
-        fixed = [name for name in (*SPEED_CONDITIONS, "scale", "fingerprint") if name != variable.column]
+        fixed = [name for name in (*SPEED_CONDITIONS, "scale", "fingerprint", "code") if name != variable.column]
         said = [name for name in fixed if name != "mode" and speed[name].nunique(dropna=False) > 1]
         said = list(dict.fromkeys([*ALWAYS_SAID, *said]))
         for values, group in speed.groupby(fixed, dropna=False, sort=False):

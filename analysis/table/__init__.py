@@ -20,12 +20,14 @@ def write_tables(
     *,
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
+    mixed_code: bool = False,
 ) -> list[Path]:
     """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
 
     Args:
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
+        mixed_code: whether results of several versions of the code may be averaged and ranked together.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.tex` and, where speed was measured, `speed.csv`. The CSV files
@@ -35,7 +37,9 @@ def write_tables(
         NoRecordsError: there is no record to compare.
         SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints)
+    comparison = compare(
+        root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, mixed_code=mixed_code
+    )
     print_comparison(comparison, console or Console())
     return write_comparison(comparison, Path(output))
 

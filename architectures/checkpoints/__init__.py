@@ -4,7 +4,7 @@ from . import conformer, contnet, dwnet, reference_networks, unified
 from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
 from .conversion import FAMILIES, Family, Rule, convert, load_official
 from .detection import into_detection_form, is_detection_form
-from .releases import DETECTORS, RELEASES, UnavailableError, check_release, official_weights
+from .releases import DETECTORS, RELEASES, UnavailableError, check_release, official_weights, release_digest
 
 __all__ = [
     "DETECTORS",
@@ -26,6 +26,7 @@ __all__ = [
     "official_weights",
     "read_checkpoint",
     "reference_networks",
+    "release_digest",
     "unified",
     "weights_in",
 ]

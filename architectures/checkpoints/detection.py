@@ -42,7 +42,7 @@ class Forms:
     """The two forms of a network: detection, without a classifier, and the classification that it starts from.
 
     Attributes:
-        detection, classification: the two networks, on the meta device.
+        detection, classification: both on the meta device.
         entries: of the detection form, by name.
         fresh: entries that only the detection form has.
         left_out, classifier: entries that only the classification form has.
@@ -50,11 +50,11 @@ class Forms:
 
     def __init__(self, spec: NetworkSpec) -> None:
         options = {option: value for option, value in spec.options.items() if option != "detection"}
-        plain = replace(spec, num_classes=IMAGENET_CLASSES, options=options)
+        classification = replace(spec, num_classes=IMAGENET_CLASSES, options=options)
         with torch.device("meta"):
             self.detection = build_network(replace(spec, num_classes=0))
-            self.classification = build_network(plain)
-            headless = build_network(replace(plain, num_classes=0)).state_dict()
+            self.classification = build_network(classification)
+            headless = build_network(replace(classification, num_classes=0)).state_dict()
         self.entries, whole = self.detection.state_dict(), self.classification.state_dict()
         self.fresh = self.entries.keys() - whole.keys()
         self.left_out = headless.keys() - self.entries.keys()

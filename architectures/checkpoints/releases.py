@@ -32,6 +32,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save
 
 from .contents import CheckpointError, read_checkpoint, weights_in
@@ -144,6 +145,29 @@ def official_weights(
             raise CheckpointError(str(error).replace(str(original), source)) from error
     log.info("the official weights of %s are kept in %s", name, kept)
     return kept
+
+
+def release_digest(name: str, cache: Path | None = None) -> str:
+    """12 hexadecimal digits for the authors' weights of `name`; the network is not used.
+
+    Of a file that a program can fetch it is made of its address and what is published of its hash, so that it is the
+    same before and after it was fetched; of one that only a person can fetch, of the file's own hash.
+
+    Raises: as `check_release`.
+    """
+    check_release(name, cache)
+    release, cache = release_of(name), cache or default_cache()
+    text = f"{release.address} {release.sha256}"
+    if release.fetched_by == "hand":
+        original = _by_hand(name, cache)
+        text = _sha256(original) if original.is_file() else _origin(_kept(name, cache))["sha256"]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _origin(kept: Path) -> dict[str, str]:
+    """What `_keep` has written into the file about where it comes from."""
+    with safe_open(kept, "pt") as file:
+        return json.loads(file.metadata()["origin"])
 
 
 def _kept(name: str, cache: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from launch import attempts
 from launch.cell import Cell
+from launch.code import other_code
 from launch.settings import SlurmSettings
 from launch.snapshot import freeze
 from launch.submission import Submission, Sweep
@@ -20,6 +21,7 @@ class Submitted:
 
     submissions: Sequence[Submission]
     completed: int = 0
+    other_code: int = 0  # of the completed ones
     live: int = 0
     given_up: Sequence[str] = ()
     waiting: int = 0  # there is no room for them yet
@@ -43,7 +45,12 @@ def submit_cells(sweep: Sweep, cells: Sequence[Cell], settings: SlurmSettings, r
         names = [cell.directory.name for cell in wanted]
         code = freeze(sweep, wanted) if wanted else ""
         done = submit_order(Order(sweep, names, settings, code, os.getcwd(), rerun), live)
-        return replace(done, completed=len(completed), live=len(cells) - len(wanted) - len(completed))
+        return replace(
+            done,
+            completed=len(completed),
+            other_code=sum(bool(other_code(sweep.record(name))) for name in completed),
+            live=len(cells) - len(wanted) - len(completed),
+        )
 
 
 def resubmit(sweep: Sweep, settings: Mapping[str, SlurmSettings], *, insist: bool, new_code: bool) -> Submitted:

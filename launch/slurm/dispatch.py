@@ -56,6 +56,7 @@ def report(sweep: Sweep, submitted: Submitted, console: Console) -> None:
     parts = {
         "submitted": submitted.cells,
         "done before": submitted.completed,
+        "of these with other code": submitted.other_code,
         "in jobs already": submitted.live,
         "waiting for room in the queue": submitted.waiting,
         "given up": len(submitted.given_up),

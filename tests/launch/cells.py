@@ -10,7 +10,6 @@ CONFIG: dict[str, Any] = {
     "network": {"name": "unified", "options": {}, "mixers": None, "budget": "params"},
     "mixer": {"name": "halo", "block_size": None},
     "mixer_module": None,
-    "mixer_source": None,
     "scale": "micro",
     "data": {"name": "digits", "root": None, "workers": 0, "resolution": 32, "num_classes": 10},
     "recipe": {"name": "short", "epochs": 1, "drop_path_rate": None},

@@ -12,13 +12,14 @@ from .cells import make_cell
     [
         {"mixer__name": "sra"},
         {"mixer__block_size": 8},
-        {"mixer_source": "0123456789ab"},
+        {"contents": {"networks": ["0123456789ab"], "drop_path_rate": 0.0}},
         {"scale": "tiny"},
         {"network__budget": "macs"},
         {"network__options": {"layer_scale_init": 0.1}},
         {"network__mixers": ["halo"] * 4},
         {"data__name": "cifar10"},
         {"data__resolution": 64},
+        {"data__options": {"distance": 12}},
         {"recipe__epochs": 2},
         {"seed": 1},
         {"precision": "bf16"},
@@ -36,6 +37,7 @@ def test_what_defines_the_result_is_in_the_identity(change):
     [
         {"data__root": "/elsewhere"},
         {"data__workers": 4},
+        {"data__options": {}},
         {"platform__name": "slurm"},
         {"tracking__mode": "online"},
         {"sweep": "another"},

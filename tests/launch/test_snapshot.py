@@ -32,11 +32,11 @@ def checkout(tmp_path, monkeypatch):
 def test_an_edited_mixer_file_is_not_frozen_under_its_old_name(tmp_path):
     module = tmp_path / "mine.py"
     module.write_text("first = 1\n")
-    config = {"mixer_module": str(module), "mixer_source": module_digest(module)}
+    config = {"mixer_module": str(module), "contents": {"mixer_module": module_digest(module)}}
     module.write_text("second = 2\n")
     with pytest.raises(LaunchError, match=r"mine\.py was edited"):
         freeze_mixer_module(config, tmp_path / "frozen")
-    assert not (tmp_path / "frozen").exists()
+    assert list((tmp_path / "frozen").iterdir()) == []
     module.write_text("first = 1\n")
     frozen = freeze_mixer_module(config, tmp_path / "frozen")
     module.write_text("second = 2\n")

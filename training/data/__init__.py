@@ -1,11 +1,14 @@
 """Data sets: where images come from (one file per kind of source) and how they become batches.
 
-A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`.
+A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`. One whose
+images are neither files nor in memory, or cost something to load, also has `digest(data, split)`; see `digest.py`.
+Probes, whose images are drawn, have a folder of their own.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator
-from types import ModuleType
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -26,13 +29,25 @@ from . import (
     wnid_folders,
 )
 from .decoding import DECODERS
+from .digest import images_digest
 from .file_batches import FileBatches
 from .findings import Findings
 from .images import NO_LABEL, Images, Split, StoredImages
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
+from .probes import PROBES, ProbeSource
 from .transform import RESIZERS
 
-SOURCES: dict[str, ModuleType] = {
+
+class Source(Protocol):
+    """A module or object that knows one kind of data set."""
+
+    def check(self, data: DataSettings, split: Split) -> None:
+        """Refuses settings and missing files, as `check_data` does."""
+
+    def load(self, data: DataSettings, split: Split) -> Images: ...
+
+
+SOURCES: dict[str, Source] = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar,
@@ -44,6 +59,7 @@ SOURCES: dict[str, ModuleType] = {
     "wnid_folders": wnid_folders,
     "tar_shards": tar_shards,
     "hugging_face": hugging_face,
+    **{f"probe_{name}": ProbeSource(name) for name in PROBES},
 }
 log = logging.getLogger(__name__)
 
@@ -93,8 +109,21 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
     ):
         if not holds:
             raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")
+    if data.options and not isinstance(SOURCES[data.source], ProbeSource):
+        raise ValueError(f"data.options={data.options!r}: data.source={data.source} takes none")
     for split in splits:
         SOURCES[data.source].check(data, split)
+
+
+def data_digest(data: DataSettings, splits: tuple[Split, ...]) -> str | None:
+    """Tells images and labels of these splits from others, wherever they lie; see `digest.py`. None of no split.
+
+    Raises: ValueError, OSError as `check_data`, and where there are no images.
+    """
+    source = SOURCES[data.source]
+    digest = getattr(source, "digest", partial(images_digest, load=source.load))
+    parts = [f"{split} {digest(data, split)}" for split in splits]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12] if parts else None
 
 
 def count_classes(data: DataSettings) -> int:

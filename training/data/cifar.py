@@ -32,3 +32,9 @@ def load(data: DataSettings, split: Split) -> StoredImages:
             f"unpack {dataset.url} there, so that {Path(str(data.root)) / dataset.base_folder} exists"
         ) from error
     return StoredImages(torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous(), labels_tensor(images.targets))
+
+
+def digest(data: DataSettings, split: Split) -> str:
+    """That of the files as published: torchvision takes no others. So they need not be here yet."""
+    dataset = DATASETS[data.source]
+    return " ".join(md5 for _, md5 in (dataset.train_list if split == "train" else dataset.test_list))

@@ -4,12 +4,14 @@ Files from the Hub are kept in Hugging Face's own cache. Needs the package `data
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..settings import DataSettings
+from .digest import files_digest
 from .images import Split, labels_tensor
 
 SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("validation", "val", "test")}
@@ -57,5 +59,18 @@ def load(data: DataSettings, split: Split) -> HuggingFaceImages:
                 f"data.root={data.root} has the splits {', '.join(offered)}, no {' or '.join(SPLITS[split])}"
             )
         return HuggingFaceImages(create_reader(f"hfds/{data.root}", split=name))
+    except OSError as error:
+        raise OSError(f"data.root={data.root}: no such folder, and not to be had from the Hub ({error})") from error
+
+
+def digest(data: DataSettings, split: Split) -> str:
+    """That of all files of a folder; of a data set on the Hub the commit. Raises as `load`."""
+    check(data, split)
+    if Path(str(data.root)).is_dir():
+        return files_digest(str(data.root), sorted(str(path) for path in Path(str(data.root)).rglob("*")))
+    from datasets import load_dataset_builder
+
+    try:
+        return str(load_dataset_builder(data.root).hash)
     except OSError as error:
         raise OSError(f"data.root={data.root}: no such folder, and not to be had from the Hub ({error})") from error

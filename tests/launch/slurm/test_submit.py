@@ -83,7 +83,7 @@ def test_failed_cells_are_resumed_and_completed_ones_are_not(slurm, sweep, cells
 def test_a_job_runs_the_code_and_the_configuration_of_its_submission(slurm, sweep, cells, settings, tmp_path):
     module = tmp_path / "mine.py"
     module.write_text("first = 1\n")
-    mine = {"mixer_module": str(module), "mixer_source": module_digest(module)}
+    mine = {"mixer_module": str(module), "contents": {"mixer_module": module_digest(module), "drop_path_rate": 0.0}}
     [cell] = [type(one)(one.config | mine) for one in cells(1)]
     submit_cells(sweep, [cell], settings(), rerun=False)
     module.write_text("second = 2\n")
