@@ -49,6 +49,24 @@ class ComplexitySettings:
     rule: CountingRule = CountingRule.macs
 
 
+@dataclass
+class CheckSettings:
+    """Task `check`: whether a mixer keeps the promises that a network relies on.
+
+    Attributes:
+        dim: channels of the mixer that is tried.
+        compile: also whether torch.compile gets it into one graph, which takes a minute.
+    """
+
+    name: str = "check"
+    dim: int = 64
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the key, its value and the rule."""
+        _require(self.dim >= 1, "dim", self.dim, "must be at least 1")
+
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 MOST_THREADS = 1024
 

@@ -7,11 +7,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.settings import ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
+from analysis.settings import CheckSettings, ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
 from launch.settings import PLATFORMS
 from training.settings import EvaluateSettings, LoaderSettings, RecipeSettings, TrainSettings
 
-from .schema import CellConfig, NetworkConfig, OverviewConfig
+from .schema import CellConfig, CheckConfig, NetworkConfig, OverviewConfig
 
 CELL_TASKS = {
     "complexity": ComplexitySettings,
@@ -19,6 +19,10 @@ CELL_TASKS = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "loader": LoaderSettings,
+}
+# Tasks about a mixer, which need no network and leave no record.
+MIXER_TASKS = {
+    "check": CheckSettings,
 }
 # Tasks about everything there is, not about one cell.
 OVERVIEW_TASKS = {
@@ -32,10 +36,6 @@ def register_groups(mixer_module: str | None) -> None:
 
     `mixer_module` is a user's file that registers mixers of its own; it is imported first. This imports torch.
     """
-    from mixers import MIXERS, load_mixer_module, mixer_options
-
-    if mixer_module:
-        load_mixer_module(mixer_module)
     store = ConfigStore.instance()
     store.store(name="cell_schema", node=_cell_schema())
     for name, settings in CELL_TASKS.items():
@@ -44,8 +44,16 @@ def register_groups(mixer_module: str | None) -> None:
         schema = OmegaConf.structured(settings)
         _open(schema, "sbatch")
         store.store(group="platform/schema", name=name, node=schema)
-    for name in MIXERS:
-        store.store(group="mixer", name=name, node=_mixer_config(name, mixer_options(name)))
+    _register_mixers(mixer_module)
+
+
+def register_mixer_groups(mixer_module: str | None) -> None:
+    """Tell Hydra the root and the tasks that have a mixer and no network; else as `register_groups`."""
+    store = ConfigStore.instance()
+    store.store(name="check_schema", node=CheckConfig)
+    for name, settings in MIXER_TASKS.items():
+        store.store(group="task", name=name, node=settings)
+    _register_mixers(mixer_module)
 
 
 def register_overview_groups() -> None:
@@ -54,6 +62,16 @@ def register_overview_groups() -> None:
     store.store(name="overview_schema", node=OverviewConfig)
     for name, settings in OVERVIEW_TASKS.items():
         store.store(group="task", name=name, node=settings)
+
+
+def _register_mixers(mixer_module: str | None) -> None:
+    from mixers import MIXERS, load_mixer_module, mixer_options
+
+    if mixer_module:
+        load_mixer_module(mixer_module)
+    store = ConfigStore.instance()
+    for name in MIXERS:
+        store.store(group="mixer", name=name, node=_mixer_config(name, mixer_options(name)))
 
 
 def _cell_schema() -> DictConfig:

@@ -8,6 +8,7 @@ from training.settings import DataSettings, RecipeSettings
 
 
 class Scale(Enum):
+    nano = "nano"
     micro = "micro"
     tiny = "tiny"
     small = "small"
@@ -99,3 +100,12 @@ class OverviewConfig:
     task: Any = None
     sweep: str | None = None
     output: str = "runs"
+
+
+@dataclass
+class CheckConfig:
+    """What a task about a mixer alone needs to know: which one, with which options."""
+
+    task: Any = None
+    mixer: Any = None
+    mixer_module: str | None = None

@@ -50,8 +50,12 @@ def run_sweep(cells: Sequence[Cell], rerun: bool = False, console: Console | Non
     outcomes: dict[Path, Outcome] = {}
 
     def run(cell: Cell, position: str) -> None:
+        before = outcomes.get(cell.directory)
         outcome = outcomes[cell.directory] = execute(cell, rerun=rerun, show_progress=console.is_terminal)
-        console.print(f"[dim]{position}[/dim] {escape(names[cell.directory])}  {describe(outcome)}", highlight=False)
+        if before is None or not outcome.is_elsewhere:
+            console.print(
+                f"[dim]{position}[/dim] {escape(names[cell.directory])}  {describe(outcome)}", highlight=False
+            )
 
     for number, cell in enumerate(cells, start=1):
         run(cell, f"{number:>{len(str(len(cells)))}}/{len(cells)}")
