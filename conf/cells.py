@@ -44,9 +44,9 @@ def to_cell(config: DictConfig) -> Cell:
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
-    # A user's file is part of what a result depends on: after an edit, the cell is another one.
-    plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
     try:
+        # A user's file is part of what a result depends on: after an edit, the cell is another one.
+        plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
         plain["data"] |= _preprocessing(plain)
