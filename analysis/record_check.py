@@ -94,6 +94,8 @@ RESULTS = Keys(
         "activations": COUNT,
         "*top1_percent": PERCENT,
         "*top5_percent": PERCENT,
+        "top1_without_mixers_percent": PERCENT,
+        "top1_without_mixer_stage_*": PERCENT,
         "data_wait_percent": PERCENT,
         "*_images_per_second": POSITIVE,
         "*_seconds": NOT_NEGATIVE,

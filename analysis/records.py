@@ -48,6 +48,7 @@ STRUCTURE: Mapping[str, Any] = {
         "top5_percent": "DOUBLE",
         "best_top1_percent": "DOUBLE",
         "ema_top1_percent": "DOUBLE",
+        "top1_without_mixers_percent": "DOUBLE",
         "train_images_per_second": "DOUBLE",
     },
     "environment": {"fingerprint": "VARCHAR", "device": "VARCHAR"},
@@ -80,6 +81,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
             "top5_percent",
             "best_top1_percent",
             "ema_top1_percent",
+            "top1_without_mixers_percent",
             "train_images_per_second",
         )
     },

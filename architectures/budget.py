@@ -27,7 +27,7 @@ from mixers.contract import require
 from .block import Block, PositionEmbedding
 from .mixer_options import STAGES, follows_width, options_of_block
 from .stages import ConvHead, Downsample, Stem, stage_resolutions
-from .variants import STARTING_POINTS, VARIANTS, PerStage, Variant
+from .variants import SHAPES, STARTING_POINTS, VARIANTS, PerStage, Variant
 
 BUDGETS = ("published", "params", "macs", "shape")
 # The aim is half of what is promised, so that another rule of counting still finds the promise kept.
@@ -53,12 +53,13 @@ def budget_rule(
 ) -> str:
     """The rule in BUDGETS that decides dims and depths.
 
-    Where none is asked for: `shape` if dims or depths are given, `published` where there is a row, else `params`.
+    Where none is asked for: `shape` if dims or depths are given or the scale has no published networks, `published`
+    where there is a row, else `params`.
 
     Raises: ValueError naming the key, its value and the choices.
     """
     published = published_variants(mixers)
-    scales = dict.fromkeys([*STARTING_POINTS, *published])
+    scales = dict.fromkeys([*SHAPES, *STARTING_POINTS, *published])
     if scale not in scales:
         raise ValueError(f"scale: unknown {scale!r}; choices: {', '.join(scales)}")
     if budget is not None and budget not in BUDGETS:
@@ -69,6 +70,9 @@ def budget_rule(
             rule = f"must be {STAGES} whole numbers, one a stage, of at least {', '.join(map(str, least))}"
             require(whole and all(value >= one for value, one in zip(values, least, strict=True)), key, values, rule)
     given = dims is not None or depths is not None
+    if scale in SHAPES:
+        require(budget in (None, "shape"), "budget", budget, f"scale {scale} has no published networks: choose shape")
+        return "shape"
     if budget is None:
         return "shape" if given else "published" if scale in published else "params"
     if budget == "published" and given:
@@ -102,7 +106,7 @@ def variant_for(
     """
     published = published_variants(mixers)
     if rule == "shape" or scale not in published:
-        start = replace(STARTING_POINTS[scale], detection_options=_detection_options(mixers, scale))
+        start = replace((SHAPES | STARTING_POINTS)[scale], detection_options=_detection_options(mixers, scale))
     else:
         start = published[scale]
     start = replace(start, **(changes or {}))
@@ -135,7 +139,7 @@ def scale_budget(scale: str, budget: str) -> float:
 
 
 def _detection_options(mixers: Sequence[str], scale: str) -> dict[str, Any]:
-    rows = [VARIANTS[mixer][scale] for mixer in mixers if mixer in VARIANTS]
+    rows = [VARIANTS[mixer][scale] for mixer in mixers if scale in VARIANTS.get(mixer, {})]
     return {option: value for row in rows for option, value in row.detection_options.items()}
 
 

@@ -13,13 +13,14 @@ offers the maps after levels 4, 8, 11 and 12, as the authors' detection backbone
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from timm.layers import calculate_drop_path_rates, trunc_normal_
 from timm.models.vision_transformer import Block as TransformerBlock
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mixers.contract import require
 
@@ -181,10 +182,14 @@ class Conformer(Backbone):
         channel_ratio: width of the convolution branch in units of 64 channels; it doubles after levels 4 and 8.
         token_dim, num_heads: of the transformer branch.
         patch_size: image pixels per token, in each direction.
-        detection: the authors' detection backbone, which has no norm after the last tokens and is trained with
-            drop_path_rate 0.
+        detection: the authors' detection backbone, which has no norm after the last tokens.
+        frozen: whether, in training too, the stem does not learn and batch norms (whose weights do learn) use their
+            running statistics; None: in the detection backbone only, as its authors train it. Of use with weights that
+            were trained before.
         global_pool: "avg"; "" only without classes, and then `forward` returns the state.
-        drop_path_rate: of the transformer branch at level 12; rates grow linearly from 0.
+        drop_path_rate: of the transformer branch at level 12; rates grow linearly from 0. None: the usual one, or 0 in
+            the detection backbone.
+        usual_drop_path_rate: that of classification.
 
     Raises: ValueError naming the impossible option.
     """
@@ -199,12 +204,16 @@ class Conformer(Backbone):
         num_heads: int,
         patch_size: int,
         detection: bool = False,
+        frozen: bool | None = None,
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: float | None = None,
+        usual_drop_path_rate: float = 0.0,
     ) -> None:
+        if drop_path_rate is None:
+            drop_path_rate = 0.0 if detection else usual_drop_path_rate
         require(channel_ratio >= 1, "channel_ratio", channel_ratio, "must be at least 1")
         divides = num_heads >= 1 and token_dim % num_heads == 0
         require(divides, "num_heads", num_heads, f"must divide token_dim={token_dim}")
@@ -253,6 +262,19 @@ class Conformer(Backbone):
                 truncated_normal(module)
             elif isinstance(module, OpeningLevel):
                 trunc_normal_(module.cls_token, std=0.02)
+        self.frozen = detection if frozen is None else frozen
+        if self.frozen:
+            self.stem.requires_grad_(False)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but frozen batch norms stay as in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def feature_map(self, state: State, index: int) -> Tensor:
         return state[0]
@@ -309,7 +331,7 @@ class Conformer(Backbone):
         return taken
 
 
-SMALL = {"channel_ratio": 4, "token_dim": 384, "num_heads": 6, "drop_path_rate": 0.1}
+SMALL = {"channel_ratio": 4, "token_dim": 384, "num_heads": 6, "usual_drop_path_rate": 0.1}
 register_networks(
     Conformer,
     {

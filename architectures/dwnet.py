@@ -115,9 +115,11 @@ class DWNet(Backbone):
         mixer: name of the spatial mixer, used without its projections.
         mixer_options: option of the mixer -> one value, or four, one a stage; see `mixer_options.options_of_block`.
         detection: the authors' detection backbone: blocks pad maps to a multiple of 7 (see `DWNetBlock`), and each map
-            that leaves the network has a batch norm of its own, in place of the final layer norm. It is trained with
-            drop_path_rate 0.2 (tiny) or 0.3 (base).
-        drop_path_rate: of the last block; rates grow linearly from 0.
+            that leaves the network has a batch norm of its own, in place of the final layer norm. For segmentation its
+            authors set drop_path_rate 0.3.
+        drop_path_rate: of the last block; rates grow linearly from 0. None: the usual one, or that of the detection
+            backbone.
+        usual_drop_path_rate, detection_drop_path_rate: those of classification and of detection.
 
     Raises: ValueError naming the unknown or impossible mixer or option.
     """
@@ -134,8 +136,12 @@ class DWNet(Backbone):
         in_chans: int = 3,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
+        drop_path_rate: float | None = None,
+        usual_drop_path_rate: float = 0.0,
+        detection_drop_path_rate: float = 0.0,
     ) -> None:
+        if drop_path_rate is None:
+            drop_path_rate = detection_drop_path_rate if detection else usual_drop_path_rate
         require(dim >= 1, "dim", dim, "must be at least 1")
         require(0 <= drop_path_rate < 1, "drop_path_rate", drop_path_rate, "must be at least 0 and less than 1")
         check_option_names([mixer], mixer_options or {})
@@ -188,8 +194,8 @@ class DWNet(Backbone):
         return taken
 
 
-TINY = {"dim": 96, "depths": (2, 2, 6, 2), "drop_path_rate": 0.2}
-BASE = {"dim": 128, "depths": (2, 2, 18, 2), "drop_path_rate": 0.5}
+TINY = {"dim": 96, "depths": (2, 2, 6, 2), "usual_drop_path_rate": 0.2, "detection_drop_path_rate": 0.2}
+BASE = {"dim": 128, "depths": (2, 2, 18, 2), "usual_drop_path_rate": 0.5, "detection_drop_path_rate": 0.3}
 INHOMOGENEOUS = "inhomogeneous_dynamic_depthwise_conv"
 register_networks(
     DWNet,

@@ -53,8 +53,12 @@ def inference_form(network: nn.Module) -> InferenceForm:
 
     Raises: ValueError where `network` is not in eval mode.
     """
-    if any(module.training for module in network.modules()):
-        raise ValueError("an inference form is made of a network in eval mode: call network.eval() first")
+    for name, module in network.named_modules():
+        if module.training:
+            raise ValueError(
+                "an inference form is made of a network in eval mode: call network.eval() first "
+                f"({name or 'the network'} is in training mode)"
+            )
     return InferenceForm(_frozen(network, {}))
 
 

@@ -17,12 +17,16 @@ from .channels_last import ChannelsLastConv2d, channels_last, normed
 
 NORM_EPS = 1e-6
 REDUCTIONS = (4, 8, 16, 32)
+# Without downsampling all stages keep the stem's map, and only mixers reach further than its 7 x 7 pixels.
+ISOTROPIC_REDUCTIONS = (4, 4, 4, 4)
 HEAD_RATIO = 1.5
 
 
-def stage_resolutions(img_size: tuple[int, int]) -> list[tuple[int, int]]:
+def stage_resolutions(
+    img_size: tuple[int, int], reductions: tuple[int, int, int, int] = REDUCTIONS
+) -> list[tuple[int, int]]:
     """H and W of the maps in the four stages."""
-    return [(math.ceil(img_size[0] / reduction), math.ceil(img_size[1] / reduction)) for reduction in REDUCTIONS]
+    return [(math.ceil(img_size[0] / reduction), math.ceil(img_size[1] / reduction)) for reduction in reductions]
 
 
 class Stem(nn.Module):
@@ -52,6 +56,18 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
+
+
+class Widen(nn.Module):
+    """`B, H, W, C` -> `B, H, W, dim`: pixel by pixel a linear layer, norm. Stands where no downsampling is wanted."""
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_dim, dim, bias=False)
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.proj(x))
 
 
 class Stage(nn.Module):

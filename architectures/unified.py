@@ -22,8 +22,18 @@ from .budget import budget_rule, variant_for
 from .initialization import truncated_normal
 from .mixer_options import STAGES, check_option_names, options_of_block
 from .registry import Entry, pretrained_cfg, register_networks
-from .stages import NORM_EPS, REDUCTIONS, ConvHead, Downsample, Stage, Stem, stage_resolutions
-from .variants import DETECTION, NETWORK_NAMES, STARTING_POINTS, VARIANTS, PerStage
+from .stages import (
+    ISOTROPIC_REDUCTIONS,
+    NORM_EPS,
+    REDUCTIONS,
+    ConvHead,
+    Downsample,
+    Stage,
+    Stem,
+    Widen,
+    stage_resolutions,
+)
+from .variants import DETECTION, NETWORK_NAMES, SHAPES, STARTING_POINTS, VARIANTS, PerStage
 
 
 class UnifiedBackbone(Backbone):
@@ -42,6 +52,7 @@ class UnifiedBackbone(Backbone):
         output_norms: False norms the map at the end of every stage; True gives each map that leaves the network a norm
             of its own instead, and leaves out the conv head.
         layer_scale_init: first value of the layer scales; 0 or less builds none.
+        downsample: whether each stage after the first halves the map; False keeps the stem's, pixel by pixel.
         drop_path_rate: of the last block; grows linearly from 0 over all blocks.
         img_size: height and width in pixels that tables are made for; `forward` takes any from 32 x 32.
 
@@ -63,6 +74,7 @@ class UnifiedBackbone(Backbone):
         position_in_residual: bool = True,
         output_norms: bool = False,
         layer_scale_init: float = 1e-6,
+        downsample: bool = True,
         drop_path_rate: float = 0.0,
         num_classes: int = 1000,
         in_chans: int = 3,
@@ -72,9 +84,10 @@ class UnifiedBackbone(Backbone):
     ) -> None:
         check_option_names(mixers, mixer_options)
         drop_paths = _linear(drop_path_rate, sum(depths))
+        reductions = REDUCTIONS if downsample else ISOTROPIC_REDUCTIONS
         stages = []
         for stage, (mixer, dim, depth, resolution) in enumerate(
-            zip(mixers, dims, depths, stage_resolutions(img_size), strict=True)
+            zip(mixers, dims, depths, stage_resolutions(img_size, reductions), strict=True)
         ):
             options = [
                 options_of_block(
@@ -97,7 +110,7 @@ class UnifiedBackbone(Backbone):
             ]
             stages.append(
                 Stage(
-                    Downsample(dims[stage - 1], dim) if stage else nn.Identity(),
+                    _between_stages(dims[stage - 1], dim, downsample) if stage else nn.Identity(),
                     blocks,
                     nn.Identity() if output_norms else nn.LayerNorm(dim, eps=NORM_EPS),
                 )
@@ -107,7 +120,7 @@ class UnifiedBackbone(Backbone):
             stem=Stem(in_chans, dims[0]),
             stages=stages,
             channels=dims,
-            reductions=REDUCTIONS,
+            reductions=reductions,
             conv_head=conv_head,
             head_hidden_size=conv_head.conv.out_channels if conv_head else None,
             num_classes=num_classes,
@@ -148,6 +161,12 @@ def _initialize(module: nn.Module) -> None:
         _initialize(child)
 
 
+def _between_stages(in_dim: int, dim: int, downsample: bool) -> nn.Module:
+    if downsample:
+        return Downsample(in_dim, dim)
+    return nn.Identity() if in_dim == dim else Widen(in_dim, dim)
+
+
 def _linear(last: float, count: int) -> list[float]:
     """`count` values from 0 to `last`, equally spaced."""
     return [last * index / max(count - 1, 1) for index in range(count)]
@@ -165,6 +184,7 @@ def unified(
     mlp_ratio: float | PerStage | None = None,
     norm_eps: float | None = None,
     position_embedding: bool | None = None,
+    downsample: bool = True,
     detection: bool = False,
     drop_path_rate: float | None = None,
     num_classes: int = 1000,
@@ -173,12 +193,13 @@ def unified(
     global_pool: str = "avg",
     drop_rate: float = 0.0,
 ) -> UnifiedBackbone:
-    """The unified network around `mixer` (one, or four, one a stage) at `scale` (micro, tiny, small, base, large).
+    """The unified network around `mixer` (one, or four, one a stage) at `scale` (nano, micro, tiny, small, base).
 
     `budget` is the rule by which dims and depths are found, "published", "params", "macs" or "shape": see
     `architectures.budget`, and `budget_rule` there for None. Mixer options, MLP ratios, norm eps, position embeddings
     and drop path rate are the published variant's; with "shape", and for mixers that have none, the scale's, the same
-    for all. What is given here wins; dims and depths that are given are used as they are.
+    for all, as everything is at scale nano, which has no published networks. What is given here wins; dims and depths
+    that are given are used as they are.
 
     `detection` is the authors' detection backbone: `variants.DETECTION`, the variant's `detection_options` and its
     `detection_drop_path_rate`.
@@ -212,6 +233,7 @@ def unified(
         norm_eps=variant.norm_eps,
         position_embedding=variant.position_embedding,
         layer_scale_init=layer_scale_init,
+        downsample=downsample,
         drop_path_rate=drop_path_rate,
         num_classes=num_classes,
         in_chans=in_chans,
@@ -247,7 +269,7 @@ register_networks(
     {
         f"unified_{NETWORK_NAMES.get(mixer, mixer)}_{scale}": {"mixer": mixer, "scale": scale}
         for mixer in MIXERS
-        for scale in VARIANTS.get(mixer, STARTING_POINTS)
+        for scale in (*SHAPES, *VARIANTS.get(mixer, STARTING_POINTS))
     },
     **PRETRAINED_CFG,
 )

@@ -165,3 +165,9 @@ STARTING_POINTS = {
     "small": Variant((96, 192, 384, 768), (2, 2, 18, 2), 0.3, 0.2),
     "base": Variant((128, 256, 512, 1024), (2, 2, 18, 2), 0.5, 0.3),
 }
+
+# Scales without published networks, and so without a budget: every mixer gets the same shape.
+SHAPES = {
+    # For training on a CPU in seconds, see docs/probes.md. Two blocks let mixers alternate that do so along the blocks.
+    "nano": Variant((48, 48, 48, 48), (1, 1, 2, 2), 0.0, 0.0, mlp_ratio=(2, 2, 2, 2)),
+}

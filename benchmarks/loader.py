@@ -1,6 +1,6 @@
 """Times the data loader with the unified recipe against timm's, on JPEGs of 500 × 375 pixels.
 
-    python benchmarks/loader.py --workers 2 --rounds 5
+    python -m benchmarks.loader --workers 2 --rounds 5
 
 Both do the same work: decode, random resized crop, flip, RandAugment in workers; normalise, erase in the main process.
 Medians over alternating epochs, so that drift of the machine meets both alike; also in processor time, which other

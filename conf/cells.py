@@ -1,6 +1,8 @@
 """From what Hydra composed to a plain cell, with every check that can be made before anything is allocated."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -42,9 +44,10 @@ def to_cell(config: DictConfig) -> Cell:
         _check_weights(complete)
         _check_values(plain)
         _check_device(plain)
-        _check_candidates(complete)
-        _check_network(complete)
-        return Cell(complete | {"contents": contents_of(complete)})
+        with _said_in_a_sentence():
+            _check_candidates(complete)
+            _check_network(complete)
+            return Cell(complete | {"contents": contents_of(complete)})
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
 
@@ -162,6 +165,20 @@ def _check_network(config: Mapping[str, Any]) -> None:
         if recipe:
             parameter_groups(network, recipe)
         _CHECKED.add(repr((spec, groups)))
+
+
+@contextmanager
+def _said_in_a_sentence() -> Iterator[None]:
+    """Over values that nobody thought of, layers and torch stumble in their own ways; where, is for those who look."""
+    try:
+        yield
+    except (RuntimeError, OverflowError, TypeError) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"the network cannot be built from these values: {type(error).__name__}: {said} "
+            f"({frame.filename}, line {frame.lineno})"
+        ) from error
 
 
 def _check_weights(config: Mapping[str, Any]) -> None:

@@ -43,7 +43,15 @@ def refusal(error: BaseException) -> str | None:
         return f"a group ({', '.join(('task', 'mixer', *GROUPS))}) is chosen by the name of one of its members"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_value(error)
+    if _stumbled(error):
+        return f"the command line is not understood, {type(error).__name__} of Hydra: {_plain(str(error))}"
     return None
+
+
+def _stumbled(error: BaseException) -> bool:
+    """Whether Hydra itself failed over what it was given, e.g. numbers in the place of names."""
+    places = [Path(frame.f_code.co_filename).parts for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, TypeError | ValueError | AttributeError) and bool(places) and "hydra" in places[-1][:-1]
 
 
 def unknown_key(key: str, siblings: list[str], elsewhere: list[str]) -> str:

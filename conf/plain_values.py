@@ -13,7 +13,7 @@ from .schema import CellConfig, NetworkConfig, TrackingConfig
 # Records, and the generators of random numbers, hold 64 bits.
 WHOLE_NUMBERS = 2**63
 # Put there by `to_cell`, not by the user.
-DERIVED = ("mixer_source",)
+DERIVED = ("contents",)
 
 
 def check_keys(config: Mapping[str, Any]) -> None:

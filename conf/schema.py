@@ -8,6 +8,7 @@ from training.settings import DataSettings, RecipeSettings
 
 
 class Scale(Enum):
+    nano = "nano"
     micro = "micro"
     tiny = "tiny"
     small = "small"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -11,6 +12,9 @@ from omegaconf import DictConfig
 
 from conf import ConfigurationError, SweepComposer, refusal, to_cell
 from launch import Cell, LaunchError, Outcome, dispatch
+from launch.output import check_output
+from launch.submission import Sweep
+from launch.sweep_name import check_sweep_name
 
 # What they sweep over is known before anything has run.
 SWEEPERS_WITHOUT_RESULTS = (
@@ -29,6 +33,12 @@ class StmbenchLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context
         self.config = config
+        # Hydra leaves `multirun.yaml` in the sweep's folder before any cell is composed.
+        try:
+            check_sweep_name(config.sweep)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        check_output(Sweep(Path(config.output) / config.sweep))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         composer = SweepComposer(self.hydra_context.config_loader, self.config)

@@ -26,7 +26,7 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
 # Keys of data, recipes and tasks, such as "recipe.ema_decay", that were added when there were results already -> the
 # value with which nothing is as it was not before. With that value a key is no part of the identity. (Options of mixers
 # and networks: `Mixer.neutral`, `Backbone.neutral`.)
-NEUTRAL: Mapping[str, Any] = {}
+NEUTRAL: Mapping[str, Any] = {"data.options": {}}
 # The C versions are several times faster; not every build of PyYAML has them.
 LOADER, DUMPER = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 LONGEST_NAME = 150

@@ -47,6 +47,8 @@ def _tell_apart(flat: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         for key in dict.fromkeys(key for one in flat for key in one)
         if len({str(_of(one, key)) for one in flat}) > 1
     ]
+    # Digests are for what nothing else tells.
+    keys = [key for key in keys if not key.startswith("contents.")] or keys
     names = [key for key in keys if key.endswith(".name")]
     chosen = names or keys
     texts = [[f"{key.removesuffix('.name')}={_of(one, key)}" for key in chosen] for one in flat]

@@ -54,8 +54,8 @@ def _tell_of_other_code(sweep: Sweep, completed: Sequence[str], console: Console
     others = [name for name in completed if other_code(sweep.record(name))]
     if others:
         console.print(
-            f"{plural(len(others), 'completed cell')} of other code than today's stay as they are, e.g. {others[0]} "
-            f"with {other_code(sweep.record(others[0]))}; rerun=true with the sweep's command measures all again",
+            f"{plural(len(others), 'completed cell')} of other code than today's, left as they are, e.g. {others[0]} "
+            f"with {other_code(sweep.record(others[0]))}; rerun=true with the sweep's own command measures all again",
             soft_wrap=True,
             highlight=False,
         )

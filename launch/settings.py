@@ -75,7 +75,7 @@ class SlurmSettings:
     setup: list[str]
     """Lines of shell at the beginning of a job."""
     sbatch: dict[str, Any]
-    """Further options of sbatch, `+platform.sbatch.reservation=deadline`; true for those without a value."""
+    """Further options of sbatch, `platform.sbatch.reservation=deadline`; true for those without a value."""
 
     @property
     def tasks_on_each_node(self) -> int:

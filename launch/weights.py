@@ -7,8 +7,15 @@ from pathlib import Path
 from torch import nn
 
 from architectures import NetworkSpec, is_published, registered_name
-from architectures.checkpoints import check_release, load_official, official_weights, release_digest
-from training.weights import find_weights, load_tensors, load_weights
+from architectures.checkpoints import (
+    check_release,
+    into_detection_form,
+    is_detection_form,
+    load_official,
+    official_weights,
+    release_digest,
+)
+from training.weights import find_weights, load_tensors, read_weights
 
 OFFICIAL = "official"
 # What every official network tells apart, those of ImageNet-1k.
@@ -80,7 +87,10 @@ def load(
     else:
         file = find_weights(Path(weights), average=average)
         if file.suffix == ".safetensors":
-            load_weights(network, file, fine_tuning=fine_tuning)
+            tensors = read_weights(file)
+            if is_detection_form(spec):
+                tensors = into_detection_form(spec, tensors, file)
+            load_tensors(network, tensors, file, fine_tuning=fine_tuning)
             return
         name = _released_name(spec)
     tensors = load_official(

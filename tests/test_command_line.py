@@ -201,21 +201,25 @@ def test_weights_that_nobody_trained_are_named_and_not_trained_on(tmp_path):
         (["mixer=halo", "scale=micro", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
         (["-m", "mixer=halo", "scale=micro,tiny", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
         (["-m", "mixer=hallo,halo", "scale=micro"], "sra; did you mean halo?"),
-        (["mixer=halo", "scale=micro", "sweep=../evil"], "sweep=../evil: must be 1 to 100 letters"),
+        (["mixer=halo", "scale=micro", "sweep=../../evil"], "sweep=../../evil: must be 1 to 100 letters"),
+        (["-m", "mixer=halo", "scale=micro", "sweep=../../evil"], "sweep=../../evil: must be 1 to 100 letters"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_sentence_and_leaves_nothing(tmp_path, arguments, said):
-    done = command(*arguments, cwd=tmp_path)
+def test_a_mistake_is_one_sentence_and_leaves_no_cell(tmp_path, arguments, said):
+    (tmp_path / "here").mkdir()
+    done = command(*arguments, cwd=tmp_path / "here")
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(tmp_path.rglob("*"))
+    assert not list(tmp_path.rglob("config.yaml"))
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_an_output_that_is_a_file_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    for arguments in (["mixer=identity", "scale=micro", "output=file"], ["task=ledger", "task.destination=file/below"]):
+    cell = ["mixer=identity", "scale=micro", "output=file"]
+    for arguments in (cell, ["-m", *cell], ["task=ledger", "task.destination=file/below"]):
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 1
         assert "that is a file, or lies in one: give another folder" in done.stderr

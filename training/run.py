@@ -176,7 +176,9 @@ def defining_settings(data: DataSettings, recipe: RecipeSettings, seed: int, pre
     flat: dict[str, Any] = {"seed": seed, "precision": precision}
     for group, fields in (("data", dataclasses.asdict(data)), ("recipe", dataclasses.asdict(recipe))):
         for key, value in fields.items():
-            if (group, key) not in {("data", "root"), ("data", "download"), ("data", "workers")}:
+            if (group, key) == ("data", "options"):
+                flat |= {f"data.options.{option}": choice for option, choice in value.items()}
+            elif (group, key) not in {("data", "root"), ("data", "download"), ("data", "workers")}:
                 flat[f"{group}.{key}"] = list(value) if isinstance(value, tuple) else value
     return flat
 

@@ -3,7 +3,7 @@
 Fields of data sets and recipes have no defaults: their values live in conf/data/ and conf/recipe/, each written once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -46,6 +46,8 @@ class DataSettings:
     out of the scores in validation. With more, the run fails."""
     workers: int
     """Processes that read and transform images. Data sets held in memory need none."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What else its source takes: the difficulty of a probe, see `training.data.probes`. Most sources take nothing."""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch import nn
 
 from .augmentation import TrainingAugmentation
 from .checkpoint import remove_unfinished
+from .contribution import top1_without_mixers
 from .data import Batches, check_data, count_classes, training_batches, validation_batches
 from .distributed import ALONE, Ranks
 from .evaluate import validate
@@ -69,7 +70,8 @@ def train(
     Returns:
         The last epoch's `top1_percent`, `top5_percent`, `train_loss` and `validation_loss` (with a moving average of
         the weights also its own, `ema_top1_percent` and so on); `best_top1_percent` and `best_epoch`; `epochs`,
-        `train_seconds` and `train_images_per_second` over all epochs, validation excluded.
+        `train_seconds` and `train_images_per_second` over all epochs, validation excluded; of networks around mixers
+        what `training.contribution` says.
 
     Raises:
         ValueError, OSError: settings or files that cannot work, or another run's checkpoints in `directory`.
@@ -103,6 +105,7 @@ def train(
                 row = run.finish_epoch(scores, validation_seconds=time.perf_counter() - start)
                 progress.report(recipe.epochs, row)
                 on_epoch(row)
+            contribution = without_mixers(run, validation, augment, stop_asked)
         except RuntimeError as error:
             if "DataLoader worker" in str(error):
                 raise DataWorkerError(
@@ -110,7 +113,7 @@ def train(
                     f"then the same command continues ({error})"
                 ) from error
             raise
-    return summarize(run)
+    return summarize(run) | contribution
 
 
 def train_epoch(run: Run, batches: Batches, augment: TrainingAugmentation, readings: Readings) -> None:
@@ -160,3 +163,20 @@ def validate_epoch(run: Run, validation: Batches, augment: TrainingAugmentation,
         averaged = scored(learner.average.module, "outcomes_ema.npy")
         scores |= {f"ema_{name}": value for name, value in averaged.items() if not name.endswith("_images")}
     return scores
+
+
+def without_mixers(
+    run: Run, validation: Batches, augment: TrainingAugmentation, stop_asked: Callable[[], bool]
+) -> dict[str, float]:
+    """What the trained network scores without its mixers. Nothing of it is kept where the cell is stopped meanwhile."""
+    learner = run.learner
+
+    def look_up() -> None:
+        if learner.ranks.count == 1 and stop_asked():
+            raise Interrupted("stopped while the mixers' contribution was measured")
+
+    def top1_percent() -> float:
+        scores = validate(learner.network, validation, augment.normalize, learner.precision, look_up, learner.ranks)
+        return scores["top1_percent"]
+
+    return top1_without_mixers(learner.network, top1_percent)

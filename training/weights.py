@@ -23,12 +23,19 @@ def load_weights(network: nn.Module, path: str | Path, *, fine_tuning: bool = Fa
         ValueError: the file is damaged, or does not fit; names the file and the first tensor that does not.
     """
     file = find_weights(Path(path))
+    load_tensors(network, read_weights(file), file, fine_tuning=fine_tuning)
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name.
+
+    Raises: CheckpointError when it is damaged, or holds something else; names the file.
+    """
     contents = read_checkpoint(file)
     try:
-        tensors = weights_in(contents)
+        return weights_in(contents)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    load_tensors(network, tensors, file, fine_tuning=fine_tuning)
 
 
 def load_tensors(
@@ -37,7 +44,8 @@ def load_tensors(
     """Loads `tensors`, strictly: every one must be there, none besides, all of the right shape and kind, and finite.
 
     Tables that were learned for another window or image size are resized by the module that has them. With
-    `fine_tuning`, a classifier for another number of classes is kept as the network has it.
+    `fine_tuning`, the classifier is another exception: where theirs is for another number of classes, or they have
+    none, the network keeps its own.
 
     Raises: ValueError when they do not fit; names `source` and the first tensor that does not. Nothing is loaded then.
     """
@@ -67,20 +75,26 @@ def load_tensors(
 
 
 def _with_own_classifier(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """`tensors` with the network's own classifiers in place of those that differ in the number of classes only."""
+    """`tensors` with the network's own classifiers in place of those that differ in the number of classes only, or are
+    not there at all.
+    """
     own = network.state_dict()
     classifiers = network.pretrained_cfg["classifier"]
     names = [classifiers] if isinstance(classifiers, str) else classifiers
-    fresh = {
-        key: value
-        for key, value in own.items()
-        if key.rpartition(".")[0] in names
-        and key in tensors
-        and len(tensors[key]) != len(value)
-        and tensors[key].shape[1:] == value.shape[1:]
-    }
+    mine = {key: value for key, value in own.items() if key.rpartition(".")[0] in names}
+    if not mine.keys() & tensors.keys():
+        what, fresh = "without a classifier", mine
+    else:
+        what, fresh = (
+            "for another number of classes",
+            {
+                key: value
+                for key, value in mine.items()
+                if key in tensors and len(tensors[key]) != len(value) and tensors[key].shape[1:] == value.shape[1:]
+            },
+        )
     if fresh:
-        log.info("%s is for another number of classes: %s left as initialised", source, ", ".join(fresh))
+        log.info("%s is %s: %s left as initialised", source, what, ", ".join(fresh))
     return dict(tensors) | fresh
 
 

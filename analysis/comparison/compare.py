@@ -23,6 +23,7 @@ from .identity import (
     training_identity,
     variants,
 )
+from .idle_mixers import WITHOUT_MIXERS, idle_mixers
 from .notes import Note, notes
 from .reference_speed import (
     MODES,
@@ -34,7 +35,7 @@ from .reference_speed import (
 )
 from .seeds import SeedScores, standings
 
-SCALES = ("micro", "tiny", "small", "base", "large")
+SCALES = ("nano", "micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
 # The rule by which records count MACs unless their task says otherwise (analysis.settings.CountingRule.macs).
 OUR_RULE = "macs"
@@ -57,7 +58,7 @@ ROW_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("activations", "seeds"), "Int64"),
     **dict.fromkeys(("top1_percent", "top1_spread"), "float64"),
     "standing": "object",
-    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent"), "float64"),
+    **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS), "float64"),
     **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
     "published_source": "object",
     "train_images_per_second": "float64",
@@ -85,6 +86,7 @@ class Comparison:
         unfinished: the records that are not completed: failed, out of memory, preempted or still running.
         environments: where it was measured; one a fingerprint.
         counts: number of cells by status.
+        warnings: what to know before looking at any number.
         notes: how to read the numbers.
     """
 
@@ -96,6 +98,7 @@ class Comparison:
     environments: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
     notes: Sequence[Note]
+    warnings: Sequence[str] = ()
 
 
 def compare(
@@ -160,6 +163,7 @@ def compare(
         environments=_environments(records),
         counts=Counter(all_cells["status"]),
         notes=notes(rows, speed, references, unreadable, versions, mixed_code),
+        warnings=idle_mixers(rows),
     )
 
 
@@ -257,7 +261,7 @@ def _completed_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(of_seed: pd.DataFrame, top1: SeedScores) -> dict[str, Any]:
-    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", "train_images_per_second")
+    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS, "train_images_per_second")
     return {
         "seeds": len(top1.scores) or None,
         "top1_percent": top1.mean,

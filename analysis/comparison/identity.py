@@ -20,6 +20,8 @@ from .beside_published import AUTHORS_NAMES
 CONTROLS = ("identity", "pooling", "global_attention")
 # Mixers of which there is a published row at every scale (architectures.variants).
 PUBLISHED_MIXERS = {"halo", *AUTHORS_NAMES}
+# Scales without published networks, at which every mixer gets the same shape (architectures.variants.SHAPES).
+SHAPE_SCALES = ("nano",)
 # Parts of a record's code (launch.code) that all networks share, and the one that says how a result was come by.
 NETWORK_CODE = ("mixers", "architectures")
 TASK_CODE = "task"
@@ -69,7 +71,7 @@ def budget_rule(config: Identity) -> str | None:
         return None if network.get("budget") == "params" else network.get("budget")
     if network["budget"] is not None:
         return network["budget"]
-    if network["dims"] is not None or network["depths"] is not None:
+    if config.get("scale") in SHAPE_SCALES or network["dims"] is not None or network["depths"] is not None:
         return "shape"
     mixers = set(network["mixers"] or [(config["mixer"] or {}).get("name")])
     return "published" if len(mixers) == 1 and mixers <= PUBLISHED_MIXERS else "params"
@@ -81,7 +83,11 @@ def training_identity(config: Identity, code: Identity | None = None) -> Identit
     return {
         # The other keys of training (compiled or not, how often a checkpoint, ...) say how the work is done.
         "task": {"name": "train"} if task.get("name") == "train" else task,
-        "data": {key: value for key, value in (config.get("data") or {}).items() if key not in PLACE_KEYS},
+        "data": {
+            key: value
+            for key, value in (config.get("data") or {}).items()
+            if key not in PLACE_KEYS and not (key == "options" and not value)
+        },
         "recipe": config.get("recipe"),
         "precision": config.get("precision"),
         "weights": config.get("weights"),

@@ -45,6 +45,7 @@ def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str
     """The whole page."""
     look = styles([*labels(comparison.rows), *labels(comparison.speed), *speed_labels(comparison.speed)])
     sections = [
+        _warnings(comparison.warnings),
         _cards(cards(comparison)),
         _comparison(comparison, look),
         _charts("Accuracy against cost", [chart for chart in drawn if chart.kind == "pareto"], look),
@@ -101,6 +102,10 @@ def _facts(comparison: Comparison, now: datetime) -> str:
     more = len(comparison.environments) - 1
     where += [f"and {more} more environment{'s' * (more != 1)}"] if more > 0 else []
     return " · ".join([_minute(now), *where])
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in warnings)
 
 
 def _cards(found: Sequence[Card]) -> str:

@@ -154,6 +154,7 @@ def comparison_columns(rows: pd.DataFrame) -> list[Column]:
         _condition("sweep", "sweep", essential=False),
         Column("top1_percent", "top-1", "%", _top1),
         _number("seeds", "seeds", "", ".0f"),
+        _number("top1_without_mixers_percent", "top-1 without mixers", "%", ".2f"),
         _number("ema_top1_percent", "top-1 of averaged weights", "%", ".2f", essential=False),
         _number("published_top1_percent", "published top-1", "%, ImageNet-1k", ".1f"),
         _number("top1_difference", "top-1 difference", "", "+.2f"),

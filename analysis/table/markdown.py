@@ -15,6 +15,7 @@ def to_markdown(comparison: Comparison) -> str:
     title = "Comparison" if comparison.sweep is None else f"Comparison: {_escape(comparison.sweep)}"
     blocks = [
         f"# {title}",
+        *(f"**{_escape(warning)}**" for warning in comparison.warnings),
         *([_escape(layout.shared_sentence()), _table(layout)] if layout.cells else []),
         "\n".join(f"- {_escape(note.text)}" for note in comparison.notes) + f"\n- {MARKS_NOTE}",
     ]

@@ -12,6 +12,7 @@ STYLES = {"best": "bold green", "near": "green", "control": "italic dim", "probl
 SIGNS = {"best": " *", "near": " ≈"}
 # What a narrow terminal does without, in this order.
 DROPPED_FIRST = (
+    "top1_without_mixers_percent",
     "published_params",
     "published_macs",
     "training_peak_memory_mib",
@@ -39,6 +40,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console = Console(file=console.file, width=max(console.width, _width(layout, console)), color_system=None)
     title = "Comparison" if comparison.sweep is None else f"Comparison: {comparison.sweep}"
     console.print(Text(title, style="bold"))
+    for warning in comparison.warnings:
+        _print_text(console, warning, "bold yellow")
     _print_text(console, layout.shared_sentence(), "dim")
     console.print(_table(layout))
     for cell in comparison.unfinished.to_dict("records"):

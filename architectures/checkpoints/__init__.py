@@ -3,9 +3,11 @@
 from . import conformer, contnet, dwnet, reference_networks, unified
 from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
 from .conversion import FAMILIES, Family, Rule, convert, load_official
-from .releases import RELEASES, UnavailableError, check_release, official_weights, release_digest
+from .detection import into_detection_form, is_detection_form
+from .releases import DETECTORS, RELEASES, UnavailableError, check_release, official_weights, release_digest
 
 __all__ = [
+    "DETECTORS",
     "FAMILIES",
     "RELEASES",
     "CheckpointError",
@@ -18,6 +20,8 @@ __all__ = [
     "contnet",
     "convert",
     "dwnet",
+    "into_detection_form",
+    "is_detection_form",
     "load_official",
     "official_weights",
     "read_checkpoint",

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..network import NetworkSpec, build_network
 from ..resizing import resized
 from .contents import CheckpointError, check_entry, read_checkpoint, weights_in
+from .detection import Forms, backbone_of, is_detection_form
 
 Adapt = Callable[[Tensor, torch.Size], Tensor]
 
@@ -105,6 +106,9 @@ def convert(
     Tables that depend on the image size or on a mixer's window are resized by the module that has them, exactly as the
     authors' loader does.
 
+    With the option `detection` they may be a classification network's too, or a whole detector's (`detection.py`), and
+    what comes back has no classifier, as the authors' detection backbones have none.
+
     Raises:
         CheckpointError: an entry is missing, unknown or misshapen; names the network and the first such entry.
         ValueError: no rules for this network, or impossible options.
@@ -118,7 +122,10 @@ def convert(
     with torch.device("meta"):
         described = build_network(spec)
     try:
-        return _converted(family, described, weights_in(official_state_dict))
+        weights = weights_in(official_state_dict)
+        if is_detection_form(spec):
+            return _converted_for_detection(family, Forms(spec), backbone_of(weights))
+        return _converted(family, described, weights)
     except CheckpointError as error:
         raise CheckpointError(f"these are not the official weights of {name}: {error}") from error
 
@@ -135,6 +142,13 @@ def load_official(path: str | Path, name: str, **network: Any) -> dict[str, Tens
         return convert(name, contents, **network)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _converted_for_detection(family: Family, forms: Forms, official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """From the backbone of a detector, or from the classification network that the authors begin with."""
+    if official.keys() & {family.rule_for(key)[0] for key in forms.left_out}:
+        return forms.from_classification(_converted(family, forms.classification, official))
+    return _converted(family, forms.detection, official)
 
 
 def _converted(family: Family, network: nn.Module, official: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,17 +1,21 @@
 """The authors' released checkpoints: where each is, and how it gets onto this machine.
 
-`releases.csv` has a row per network with a public file:
+`releases.csv` has a row per public file:
 
     network     our name
+    detector    what the network is the backbone of, and how long that was trained; empty: it classifies ImageNet-1k
     fetched_by  `program`: the address can be downloaded; `hand`: it is a page for people (Google Drive)
     address     of the file, or of that page
     page        where the authors point to it
     sha256      of the file, or how it begins, where it is published (torch.hub's file names end with 8 digits of it)
     remark      what a user should know beforehand
 
+A classification network's file is asked for by the network's name, a detector's by `detector-network`, as in
+`mask_rcnn_1x-unified_halo_tiny`.
+
 Sources: the READMEs of OpenGVLab/STM-Evaluation, Atten4Vis/DemystifyLocalViT, yan-hao-tian/ConTNet and
-pengzhiliang/Conformer (Conformer-S/32: that of its detection code); for ResNet and DeiT the addresses that timm knows
-for its tags tv_in1k (torchvision, the plain recipe of the papers) and fb_in1k.
+pengzhiliang/Conformer, and of their detection code (there also Conformer-S/32); for ResNet and DeiT the addresses that
+timm knows for its tags tv_in1k (torchvision, the plain recipe of the papers) and fb_in1k.
 
 What is cached are the authors' weights under the authors' names, as safetensors: other image sizes are converted from
 the tables as they were trained, and no later version of this project meets an outdated conversion.
@@ -47,19 +51,26 @@ class Release:
     """A row of releases.csv."""
 
     network: str
+    detector: str
     fetched_by: str
     address: str
     page: str
     sha256: str
     remark: str
 
+    @property
+    def name(self) -> str:
+        return f"{self.detector}-{self.network}" if self.detector else self.network
 
-def _read_releases() -> dict[str, Release]:
+
+def _read_releases() -> list[Release]:
     with Path(__file__).with_name("releases.csv").open(newline="", encoding="utf-8") as file:
-        return {row["network"]: Release(**row) for row in csv.DictReader(file, strict=True)}
+        return [Release(**row) for row in csv.DictReader(file, strict=True)]
 
 
-RELEASES = _read_releases()
+_ALL = _read_releases()
+RELEASES = {release.name: release for release in _ALL if not release.detector}
+DETECTORS = {release.name: release for release in _ALL if release.detector}
 
 
 def default_cache() -> Path:
@@ -86,9 +97,11 @@ def check_release(name: str, cache: Path | None = None) -> None:
 
 def release_of(name: str) -> Release:
     """Raises: ValueError when the authors of `name` released no weights."""
-    if name not in RELEASES:
-        raise ValueError(f"no official weights of {name} were released; there are some of {', '.join(RELEASES)}")
-    return RELEASES[name]
+    release = RELEASES.get(name) or DETECTORS.get(name)
+    if release is None:
+        known = ", ".join(DETECTORS if "-" in name else RELEASES)
+        raise ValueError(f"no official weights of {name} were released; there are some of {known}")
+    return release
 
 
 def official_weights(
@@ -97,9 +110,10 @@ def official_weights(
     """The authors' weights of `name` as a safetensors file for `load_official`, from the cache once they are there.
 
     Otherwise from the file that a person put into the cache, or from the authors' address. Before it is cached, a file
-    is converted once for the network with `options` at 224 pixels and 1000 classes, so that only weights that fit are
-    kept. Beside the cached file stands its SHA-256 in the format of `sha256sum`, and every later call holds the file
-    against it; its metadata, `origin`, has the source and the SHA-256 of the original.
+    is converted once for the network with `options` at 224 pixels and 1000 classes (a detector's for the network's
+    detection form), so that only weights that fit are kept. Beside the cached file stands its SHA-256 in the format of
+    `sha256sum`, and every later call holds the file against it; its metadata, `origin`, has the source and the SHA-256
+    of the original.
 
     Raises:
         ValueError: the authors released no weights.
@@ -178,6 +192,7 @@ def _keep(
         published = f"that of the published file begins with {release.sha256}"
         raise CheckpointError(f"{original} has the SHA-256 {digest}, {published}")
     contents = read_checkpoint(original)
+    options = dict(options or {}) | ({"detection": True} if release.detector else {})
     try:
         convert(release.network, contents, options=options)
     except CheckpointError as error:

@@ -10,9 +10,11 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 def is_untouched(module: nn.Module) -> bool:
     """Whether a call of `module` is its class's `forward` and nothing else: no hook, no parametrization, no forward of
-    its own. Pruning, weight norm and the like are hooks or parametrizations."""
+    its own, not compiled. Pruning, weight norm and the like are hooks or parametrizations."""
     attributes = vars(module)
-    if "forward" in attributes or "parametrizations" in attributes["_modules"]:
+    if not attributes.keys().isdisjoint(("forward", "_compiled_call_impl")):
+        return False
+    if "parametrizations" in attributes["_modules"]:
         return False
     return not any(attributes[hooks] or getattr(torch_module, f"_global{hooks}") for hooks in _HOOKS)
 

@@ -103,6 +103,58 @@ def test_different_options_are_different_rows_and_say_so(tmp_path):
     }
 
 
+CODE = {"mixers": "1", "mixer": {"halo": "2", "sra": "3"}, "architectures": "4", "task": "5"}
+
+
+def test_results_of_different_code_are_neither_averaged_nor_ranked_unasked(tmp_path):
+    for mixer, top1, code in (("halo", 90.0, CODE), ("halo", 80.0, CODE | {"task": "6"}), ("sra", 70.0, CODE)):
+        for seed in (0, 1):
+            write_cell(tmp_path, train_record(mixer, top1 + seed, seed=seed, code=code, sweep=f"task {code['task']}"))
+    write_cell(tmp_path, cell_record("complexity", "halo", code=CODE | {"architectures": "7"}, sweep="later"))
+    apart = compare(tmp_path)
+    rows = {(row["mixer"], row["top1_percent"]): row for row in apart.rows.to_dict("records") if row["task"] == "train"}
+    assert [rows[key]["seeds"] for key in (("halo", 90.5), ("halo", 80.5), ("sra", 70.5))] == [2, 2, 2]
+    assert [rows[key]["standing"] for key in (("halo", 90.5), ("halo", 80.5), ("sra", 70.5))] == ["best", None, None]
+    assert rows["halo", 90.5]["code"] == rows["sra", 70.5]["code"] != rows["halo", 80.5]["code"]
+    assert rows["halo", 80.5]["variant"] == "code.task=6"
+    assert len(apart.rows) == 4  # and the complexity of another architecture
+    assert any("2 versions of the code (column code): each is" in note.text for note in apart.notes)
+    together = compare(tmp_path, mixed_code=True)
+    assert {(row["mixer"], row["seeds"]) for row in together.rows.to_dict("records")} == {("halo", 2), ("sra", 2)}
+    assert any("averaged and ranked all the same" in note.text for note in together.notes)
+
+
+def test_a_mixer_that_is_added_or_edited_does_not_part_the_others(tmp_path):
+    """Ranked with each other, since all but the mixers is equal; not averaged where the mixer is another."""
+    for seed, own in ((0, "2"), (1, "2"), (2, "other")):
+        write_cell(tmp_path, train_record("halo", 90.0 + seed, seed=seed, code=CODE | {"mixer": {"halo": own}}))
+        write_cell(tmp_path, train_record("sra", 70.0 + seed, seed=seed, code=CODE | {"mixer": {"sra": "3"}}))
+    rows = {(row["mixer"], row["seeds"]): row for row in rows_of(tmp_path)}
+    assert set(rows) == {("halo", 2), ("halo", 1), ("sra", 3)}
+    assert len({row["code"] for row in rows.values()}) == 1
+    assert rows["halo", 1]["standing"] == "best"
+
+
+def test_rows_are_of_the_same_data_weights_and_options_by_content(tmp_path):
+    def trained(top1: float, seed: int, mixer: dict, **contents: str) -> None:
+        record = train_record("halo", top1, seed=seed, mixer=mixer)
+        record["config"]["contents"] = {
+            "networks": ["1"],
+            "drop_path_rate": 0.0,
+            "data": "2",
+            "weights": None,
+        } | contents
+        write_cell(tmp_path, record | {"cell": f"{seed:012}"})
+
+    trained(90.0, 0, {"name": "halo", "block_size": None})
+    trained(91.0, 1, {"name": "halo", "block_size": 7})  # the default, spelt out
+    trained(50.0, 2, {"name": "halo", "block_size": None}, data="of another folder")
+    rows = {row["seeds"]: row for row in rows_of(tmp_path)}
+    assert (rows[2]["top1_percent"], rows[1]["top1_percent"]) == (90.5, 50.0)
+    assert "contents.data=of another folder" in rows[1]["variant"]
+    assert rows[1]["standing"] is None
+
+
 def test_where_the_data_lies_does_not_part_seeds(tmp_path):
     for seed, root, workers in ((0, "/here", 0), (1, "/there", 8)):
         data = IMAGENET | {"root": root, "workers": workers}

@@ -122,6 +122,28 @@ def test_the_warm_up_lasts_its_seconds() -> None:
     assert len(network.seen) > 2 + 1 + row["steps"]
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_forward_passes_are_those_of_the_inference_form_and_training_never_sees_it(mode: Mode) -> None:
+    answered: list[str] = []
+
+    class Probed(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+            self.linear = nn.Linear(3, 4)
+
+        def forward(self, image: Tensor) -> Tensor:
+            answered.append(self.name)
+            return self.linear(image.mean((2, 3)))
+
+        def fuse(self) -> nn.Module:
+            return Probed("form")
+
+    [row] = measure(lambda side: Probed("network"), settings(modes=[mode]))
+    assert row["status"] == "completed"
+    assert set(answered) == {"form" if mode == Mode.inference else "network"}
+
+
 def test_inference_changes_nothing_and_needs_no_gradients() -> None:
     network = Probe()
     measure(lambda resolution: network.train(), settings())

@@ -196,6 +196,30 @@ def test_stochastic_depth_is_in_the_transformer_branch_only() -> None:
     assert not any("drop_path" in name and "token_block" not in name for name, _ in network.named_modules())
 
 
+def test_detectors_are_trained_without_stochastic_depth_unless_it_is_given() -> None:
+    for rate, wanted in ((None, 0.0), (0.2, 0.2)):
+        network = on_meta("conformer_small_patch32", num_classes=0, options=DETECTION, drop_path_rate=rate)
+        assert getattr(network.stages[3].blocks[0].token_block.drop_path1, "drop_prob", 0.0) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("options", [DETECTION, {"frozen": True}], ids=str)
+def test_in_detectors_the_stem_and_the_statistics_of_batch_norms_are_frozen(options: dict[str, bool]) -> None:
+    pyramid = timm.create_model("conformer_tiny_patch16", features_only=True, **LITTLE, **options).train()
+    before = {name: buffer.clone() for name, buffer in pyramid.named_buffers()}
+    pyramid(torch.randn(2, 3, 64, 64))[-1].sum().backward()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in pyramid.named_buffers())
+    without = {name for name, parameter in pyramid.named_parameters() if not parameter.requires_grad}
+    assert without == {"model.stem.conv.weight", "model.stem.norm.weight", "model.stem.norm.bias"}
+    assert pyramid.model.stages[0].blocks[0].conv_block.norm1.weight.grad.any()
+    assert pyramid.model.stages[0].blocks[1].token_block.training
+
+
+def test_a_detection_form_can_learn_whole() -> None:
+    network = timm.create_model("conformer_tiny_patch16", **LITTLE, **DETECTION, frozen=False)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert all(module.training for module in network.modules())
+
+
 def test_norms_have_the_authors_three_epsilons() -> None:
     network = on_meta("conformer_tiny_patch16")
     norms = {
@@ -236,5 +260,3 @@ def test_a_checkpoint_of_another_network_is_refused() -> None:
         convert("conformer_tiny_patch16", truncated)
     with pytest.raises(CheckpointError, match=r"med_block\.0\.conv1\.weight is unknown"):
         convert("conformer_tiny_patch16", small | {"conv_trans_2.med_block.0.conv1.weight": torch.ones(1)})
-    with pytest.raises(CheckpointError, match=r"trans_norm\.weight is unknown"):
-        convert("conformer_tiny_patch16", small, num_classes=0, options=DETECTION)

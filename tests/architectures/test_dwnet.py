@@ -189,6 +189,21 @@ def test_every_parameter_learns(name: str) -> None:
     assert [key for key, parameter in network.named_parameters() if not parameter.grad.any()] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "given", "rate"),
+    [
+        ("dwnet_base", {}, None, 0.5),
+        ("dwnet_base", DETECTION, None, 0.3),
+        ("dynamic_dwnet_tiny", DETECTION, None, 0.2),
+        ("dwnet_base", DETECTION, 0.1, 0.1),
+        ("dwnet_base", DETECTION, 0.0, 0.0),
+    ],
+)
+def test_the_last_block_is_dropped_as_often_as_its_authors_did(name, options, given, rate) -> None:
+    last = on_meta(name, options=options, drop_path_rate=given).stages[3].blocks[-1]
+    assert getattr(last.drop_path, "drop_prob", 0.0) == pytest.approx(rate)
+
+
 def test_drop_path_grows_linearly_over_all_blocks() -> None:
     network = on_meta("dwnet_base")
     rates = [getattr(block.drop_path, "drop_prob", 0.0) for stage in network.stages for block in stage.blocks]
@@ -218,7 +233,7 @@ def test_a_mixer_or_option_that_does_not_exist_is_named() -> None:
 
 def test_a_static_checkpoint_is_refused_by_a_dynamic_network_and_the_other_way_round() -> None:
     static, dynamic = (
-        {key: torch.empty(shape, device="meta") for key, shape in description("dwnet", name)["manifest"].items()}
+        {key: torch.zeros(()).expand(shape) for key, shape in description("dwnet", name)["manifest"].items()}
         for name in ("dwnet_tiny", "dynamic_dwnet_tiny")
     )
     with pytest.raises(CheckpointError, match=r"dwnet_tiny: layers\.0\.blocks\.0\.attn2conv\.conv\.weight is missing"):

@@ -176,6 +176,19 @@ def test_changed_parts_of_blocks_are_called(part: str, change) -> None:
         torch.testing.assert_close(block(x), want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_every_module_that_learns_is_called_when_somebody_listens(name: str) -> None:
+    """None of them has its parameters read by others instead."""
+    network = small_network(name).eval()
+    learning = {path: module for path, module in network.named_modules() if module._parameters}
+    called = set()
+    for path, module in learning.items():
+        module.register_forward_hook(lambda module, inputs, output, path=path: called.add(path))
+    with torch.no_grad():
+        network(images(1))
+    assert called == learning.keys()
+
+
 class Branches(Mixer):
     """Two branches that become one."""
 

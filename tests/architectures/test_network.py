@@ -18,7 +18,7 @@ def test_every_listed_network_can_be_built_and_told_to_timm() -> None:
 
 def test_names_of_the_published_networks() -> None:
     mixers = ("halo", "pvt", "swin", "convnext", "dcn_v3")
-    expected = {f"unified_{mixer}_{scale}" for mixer in mixers for scale in ("micro", "tiny", "small", "base")}
+    expected = {f"unified_{mixer}_{scale}" for mixer in mixers for scale in ("nano", "micro", "tiny", "small", "base")}
     assert expected <= set(timm.list_models("unified_*", module="unified"))
 
 
@@ -72,8 +72,8 @@ HALO = {"mixer": "halo", "scale": "tiny"}
         ({"scale": "tiny"}, r"mixer: one name or 4, one a stage, not None; choices: .*halo"),
         ({"mixer": "hallo", "scale": "tiny"}, r"mixer: unknown 'hallo'; choices: .*halo"),
         ({"mixer": ("halo", "halo"), "scale": "tiny"}, r"mixer: one name or 4"),
-        ({"mixer": "halo"}, r"scale: unknown None; choices: micro, tiny, small, base"),
-        ({"mixer": "halo", "scale": "large"}, r"scale: unknown 'large'; choices: micro, tiny, small, base$"),
+        ({"mixer": "halo"}, r"scale: unknown None; choices: nano, micro, tiny, small, base"),
+        ({"mixer": "halo", "scale": "large"}, r"scale: unknown 'large'; choices: nano, micro, tiny, small, base$"),
         (HALO | {"budget": "flops"}, r"budget: unknown 'flops'; choices: published, params, macs, shape"),
         (HALO | {"mixer_options": {"blocksize": 7}}, r"halo has no option 'blocksize'; choices: block_size"),
         (HALO | {"mixer_options": {"block_size": 0}}, r"block_size=0: must be at least 1"),

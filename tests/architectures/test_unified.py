@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from architectures import NetworkSpec, build_network
 from architectures.block import Block, LayerScale, PositionEmbedding
 from architectures.stages import stage_resolutions
-from architectures.unified import UnifiedBackbone
+from architectures.unified import UnifiedBackbone, unified
 from mixers import MIXERS, Mixer, build_mixer
 
 from .networks import audible, image, registered
@@ -302,3 +302,22 @@ def test_maps_are_never_copied_between_layouts() -> None:
         network(image((64, 96)))
     assert len(strides) > 40
     assert all(strides)
+
+
+def test_without_downsampling_only_the_mixers_reach_beyond_the_stem() -> None:
+    """Around identity, an isotropic network is a bag of 7 x 7 patches."""
+    network = unified(mixer="identity", scale="nano", downsample=False, num_classes=2, img_size=32).eval()
+    assert [info["reduction"] for info in network.feature_info] == [4, 4, 4, 4]
+    image = torch.randn(1, 3, 32, 32, requires_grad=True)
+    maps = network.forward_features(image)
+    assert maps.shape == (1, 8, 8, 48)
+    maps[0, 4, 4].sum().backward()
+    seen = image.grad[0].abs().sum(0) > 0
+    assert seen.nonzero().amin(0).tolist() == [13, 13]
+    assert seen.nonzero().amax(0).tolist() == [19, 19]
+
+
+def test_without_downsampling_other_widths_are_reached_pixel_by_pixel() -> None:
+    network = unified(mixer="sra", scale="micro", downsample=False, num_classes=2, img_size=32)
+    maps = network.forward_intermediates(torch.randn(1, 3, 32, 32), intermediates_only=True)
+    assert [tuple(found.shape[1:]) for found in maps] == [(dim, 8, 8) for dim in (32, 64, 160, 256)]

@@ -50,6 +50,8 @@ def sentence(*overrides, root="cell", check=to_cell):
         ([*HALO, "+recipe.epoch=1"], "recipe.epoch: there is no such key, did you mean recipe.epochs?"),
         ([*HALO, "~recipe.epochs"], "~recipe.epochs: RecipeSettings (DictConfig) does not support deletion"),
         ([*HALO, "+seed=1"], "seed"),
+        (["network=[1,2]"], "the command line is not understood, TypeError of Hydra"),
+        ([*HALO, "network.options.mlp_ratio=1e308"], "the network cannot be built from these values: OverflowError"),
         (["mixer=7"], "is chosen by the name of one of its members"),
         (["seed=one"], "seed=one: Value 'one' of type 'str' could not be converted to Integer"),
         (["seed=${foo}"], "seed: Interpolation key 'foo' not found"),

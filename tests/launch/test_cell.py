@@ -19,6 +19,7 @@ from .cells import make_cell
         {"network__mixers": ["halo"] * 4},
         {"data__name": "cifar10"},
         {"data__resolution": 64},
+        {"data__options": {"distance": 12}},
         {"recipe__epochs": 2},
         {"seed": 1},
         {"precision": "bf16"},
@@ -36,6 +37,7 @@ def test_what_defines_the_result_is_in_the_identity(change):
     [
         {"data__root": "/elsewhere"},
         {"data__workers": 4},
+        {"data__options": {}},
         {"platform__name": "slurm"},
         {"tracking__mode": "online"},
         {"sweep": "another"},

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,22 @@ def test_our_own_files_and_runs(tmp_path):
     with pytest.raises(ValueError, match=r"head.weight of shape \(10, 384\), the network's is \(1000, 384\)"):
         start(CONVNEXT, str(tmp_path))
     assert start(CONVNEXT, str(tmp_path), fine_tuning=True).head.out_features == 1000
+
+
+@pytest.mark.parametrize("file", ["ours", "theirs.pth"])
+def test_a_detection_form_starts_from_classification(file, tmp_path, convnext, caplog):
+    """Of a run, or of the authors; it has no classifier to evaluate."""
+    save_weights(build_network(TEN_CLASSES), tmp_path / "ours.safetensors")
+    torch.save({"model": convnext}, tmp_path / "theirs.pth")
+    form = replace(TEN_CLASSES, options={"detection": True})
+    with caplog.at_level(logging.INFO):
+        network = start(form, str(tmp_path / file), fine_tuning=True)
+    assert "from classification to detection: new are output_norms.0" in caplog.text
+    assert "without a classifier: head.weight, head.bias left as initialised" in caplog.text
+    if file == "theirs.pth":
+        assert torch.equal(network.stem.conv1.weight, convnext["downsample_layers.0.stem.0.weight"])
+    with pytest.raises(ValueError, match=r"has no head\.weight, which the network needs"):
+        start(form, str(tmp_path / file))
 
 
 def test_only_the_classifier_may_differ(tmp_path, convnext):

@@ -2,13 +2,13 @@
 
 A new kind of source is one file with `check(data, split)` and `load(data, split)`, and its line in `SOURCES`. One whose
 images are neither files nor in memory, or cost something to load, also has `digest(data, split)`; see `digest.py`.
+Probes, whose images are drawn, have a folder of their own.
 """
 
 import hashlib
 import logging
 from collections.abc import Iterator
 from functools import partial
-from types import ModuleType
 from typing import Protocol
 
 import torch
@@ -34,9 +34,20 @@ from .file_batches import FileBatches
 from .findings import Findings
 from .images import NO_LABEL, Images, Split, StoredImages
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
+from .probes import PROBES, ProbeSource
 from .transform import RESIZERS
 
-SOURCES: dict[str, ModuleType] = {
+
+class Source(Protocol):
+    """A module or object that knows one kind of data set."""
+
+    def check(self, data: DataSettings, split: Split) -> None:
+        """Refuses settings and missing files, as `check_data` does."""
+
+    def load(self, data: DataSettings, split: Split) -> Images: ...
+
+
+SOURCES: dict[str, Source] = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar,
@@ -48,6 +59,7 @@ SOURCES: dict[str, ModuleType] = {
     "wnid_folders": wnid_folders,
     "tar_shards": tar_shards,
     "hugging_face": hugging_face,
+    **{f"probe_{name}": ProbeSource(name) for name in PROBES},
 }
 log = logging.getLogger(__name__)
 
@@ -97,6 +109,8 @@ def check_data(data: DataSettings, splits: tuple[Split, ...] = ("train", "valida
     ):
         if not holds:
             raise ValueError(f"data.{key}={getattr(data, key)!r}: {rule}")
+    if data.options and not isinstance(SOURCES[data.source], ProbeSource):
+        raise ValueError(f"data.options={data.options!r}: data.source={data.source} takes none")
     for split in splits:
         SOURCES[data.source].check(data, split)
 

@@ -29,7 +29,9 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
     folder = image_folder.split_folder(data, split)
     paths: list[str] = []
     labels: list[int] = []
-    for number, line in enumerate(list_path.read_text().splitlines(), start=1):
+    for number, line in enumerate(
+        list_path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(), start=1
+    ):
         relative, separator, label = line.rpartition(" ")
         if not separator or not label.isdecimal():
             raise ValueError(f"{list_path}, line {number}: expected 'relative/path label', found {line!r}")

@@ -45,7 +45,7 @@ def load(data: DataSettings, split: Split) -> ImageFiles:
 
 def _read_answers(path: Path) -> list[list[int]]:
     try:
-        answers = json.loads(path.read_text())
+        answers = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not answers or not all(isinstance(row, list) and all(type(label) is int for label in row) for row in answers):

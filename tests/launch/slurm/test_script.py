@@ -46,6 +46,11 @@ def test_what_is_not_set_is_left_to_the_cluster(options):
     assert not absent & set(options())
 
 
+def test_a_folder_with_a_sign_that_slurm_replaces(settings, tmp_path):
+    script = ArrayScript(tmp_path / "50%a", "trial-1", 3, settings(), "/code", "/work")
+    assert f"#SBATCH --output={tmp_path}/50%%a/%a.log" in script.text
+
+
 def test_arrays_throttles_and_dependencies(options):
     assert options(jobs=1)["array"] == "0-0"
     assert options(jobs=5)["array"] == "0-4"
