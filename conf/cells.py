@@ -36,8 +36,6 @@ def to_cell(config: DictConfig) -> Cell:
     check_values(plain)
     _check_choices(plain)
     try:
-        # A user's file is part of what a result depends on: after an edit, the cell is another one.
-        plain["mixer_source"] = module_digest(plain["mixer_module"]) if plain["mixer_module"] else None
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
         plain["data"] |= _preprocessing(plain)
