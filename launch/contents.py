@@ -32,8 +32,11 @@ class Contents(TypedDict):
     device: Mapping[str, Any] | None
 
 
-def contents_of(config: Mapping[str, Any]) -> Contents:
+def contents_of(config: Mapping[str, Any], look_again: bool = False) -> Contents:
     """Of a complete plain configuration; its `mixer_module` is loaded.
+
+    Args:
+        look_again: at data that this process has looked at before.
 
     Raises: ValueError, OSError for what is impossible or missing; one sentence that names the key or file.
     """
@@ -47,7 +50,7 @@ def contents_of(config: Mapping[str, Any]) -> Contents:
         "networks": networks,
         "drop_path_rate": drop_path_rate,
         "mixer_module": loaded_digest(module) if module else None,
-        "data": _data(config),
+        "data": _data(config, look_again),
         "weights": _weights(config),
         "device": _device(config) if task in TIMED else None,
     }
@@ -61,7 +64,7 @@ def check_contents(config: Mapping[str, Any]) -> None:
     then = config.get("contents")
     if then is None:  # composed before cells had contents
         return
-    now = contents_of(config)
+    now = contents_of(config, look_again=True)
     for part, words in (
         ("mixer_module", f"mixer_module={config['mixer_module']}"),
         ("networks", "the network that its options name (by a plug-in or a default)"),
@@ -69,7 +72,7 @@ def check_contents(config: Mapping[str, Any]) -> None:
         ("data", f"the data in data.root={config['data']['root']}"),
         ("weights", f"what is in weights={config['weights']}"),
     ):
-        if now[part] != then[part]:
+        if part in then and now[part] != then[part]:
             raise ValueError(
                 f"{words} has changed since the cell was composed ({then[part]} is now {now[part]}): its result would "
                 "be taken for another one; give the whole command again"
@@ -89,13 +92,20 @@ def _networks(config: Mapping[str, Any]) -> tuple[list[str], float | None]:
     return [network.digest], network.drop_path_rate if config["task"]["name"] in LEARNING else None
 
 
-def _data(config: Mapping[str, Any]) -> str | None:
-    """None also for a dry run, which may be without data."""
+_DATA: dict[str, str | None] = {}
+
+
+def _data(config: Mapping[str, Any], look_again: bool) -> str | None:
+    """None also for a dry run, which may be without data. The many cells of a sweep have it looked at once."""
     from training.data import data_digest
     from training.settings import DataSettings
 
     splits = () if config["task"].get("dry_run") else DATA_OF_TASK[config["task"]["name"]]
-    return data_digest(DataSettings(**config["data"]), splits)
+    data = DataSettings(**config["data"])
+    key = repr((data, splits))
+    if look_again or key not in _DATA:
+        _DATA[key] = data_digest(data, splits)
+    return _DATA[key]
 
 
 def _weights(config: Mapping[str, Any]) -> str | None:

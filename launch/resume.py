@@ -62,6 +62,12 @@ def _tell_of_other_code(sweep: Sweep, completed: Sequence[str], console: Console
 
 
 def with_platform(cell: Cell, overrides: Mapping[str, Any]) -> Cell:
+    device = (cell.config.get("contents") or {}).get("device")
+    if device and (changed := sorted(overrides.keys() & {"name", "gpus_per_node", *device})):
+        raise LaunchError(
+            f"{cell.name} measures a time, which belongs to the device that platform.{changed[0]} helps to choose: "
+            "give the sweep's own command with it instead"
+        )
     platform = {**cell.config["platform"], **overrides}
     return Cell({**cell.config, "platform": platform}, cell.found_in)
 

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 import analysis.environment
 import launch.contents
+from architectures import NetworkSpec
+from architectures.identity import network_identity
 from conf import register_groups, to_cell
 from launch import Cell
 from launch.contents import check_contents
@@ -44,6 +46,8 @@ def images(tmp_path) -> Path:
 
 
 def trained_on(root: Path, *overrides) -> Cell:
+    """As in a session of its own, which looks at the data."""
+    launch.contents._DATA.clear()
     return cell(*FEW, "data=image_folder", f"data.root={root}", "task=train", *overrides)
 
 
@@ -61,9 +65,9 @@ def test_data_are_known_by_their_images_wherever_they_lie(images, tmp_path):
     check_contents(first.config)
     # What is not looked at decides nothing, and may be missing.
     evaluation = ["task=evaluate", f"weights={weights_file(tmp_path / 'w.safetensors', 0)}"]
-    before = cell(*FEW, "data=image_folder", f"data.root={images}", *evaluation).id
+    before = trained_on(images, *evaluation).id
     (images / "train" / "dark" / "0.png").unlink()
-    assert cell(*FEW, "data=image_folder", f"data.root={images}", *evaluation).id == before
+    assert trained_on(images, *evaluation).id == before
     ids = {cell(*FEW, "data=image_folder", "data.num_classes=2", f"data.root={root}").id for root in (images, "/none")}
     assert len(ids) == 1
 
@@ -135,10 +139,13 @@ def test_a_changed_default_is_another_cell(monkeypatch):
 
 def test_an_option_that_is_added_and_changes_nothing_keeps_old_ids(monkeypatch):
     """`implementation` came late: declared neutral, a mixer with it is what it was without."""
-    choice = ["mixer=halo", "scale=micro", "data=digits"]
-    monkeypatch.setattr("architectures.identity._KNOWN", {})
+
+    def digest(**options) -> str:
+        monkeypatch.setattr("architectures.identity._KNOWN", {})
+        return network_identity(NetworkSpec(mixer="halo", scale="micro", mixer_options=options)).digest
+
     monkeypatch.setattr(MIXERS["halo"], "neutral", {"implementation": "auto"})
-    with_it, chosen = cell(*choice).id, cell(*choice, "mixer.implementation=reference").id
+    with_it, chosen = digest(), digest(implementation="reference")
     build = MIXERS["halo"].__init__
 
     def without(self, dim, resolution, *, num_heads: int, block_size: int = 7, halo_size: int = 3,
@@ -146,9 +153,8 @@ def test_an_option_that_is_added_and_changes_nothing_keeps_old_ids(monkeypatch):
         build(self, dim, resolution, num_heads=num_heads, block_size=block_size, halo_size=halo_size,
               relative_embedding=relative_embedding, mask_padding=mask_padding)  # fmt: skip
 
-    monkeypatch.setattr("architectures.identity._KNOWN", {})
     monkeypatch.setattr(MIXERS["halo"], "__init__", without)
-    assert cell(*choice).id == with_it != chosen
+    assert digest() == with_it != chosen
 
 
 def test_a_speed_belongs_to_the_device_that_it_is_measured_on(monkeypatch):
@@ -163,7 +169,12 @@ def test_a_speed_belongs_to_the_device_that_it_is_measured_on(monkeypatch):
     models["auto"] = {"kind": "cuda", "model": "a GPU"}
     with_gpu = speed()
     assert with_gpu.id != on_login_node.id
+    # On that device or not at all.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (device_of(on_login_node.config), device_of(with_gpu.config)) == ("cpu", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no GPU"):
+        device_of(with_gpu.config)
     models["auto"] = {"kind": "cuda", "model": "another GPU"}
     assert speed().id not in (with_gpu.id, on_login_node.id)
     # Where the node is not known yet, what is asked for counts, wherever it is asked.
@@ -171,7 +182,6 @@ def test_a_speed_belongs_to_the_device_that_it_is_measured_on(monkeypatch):
     models["auto"] = {"kind": "cpu", "model": "a CPU"}
     assert speed("platform=slurm", "platform.gpus_per_node=1", "platform.partition=a100").id == jobs.id
     assert speed("platform=slurm", "platform.gpus_per_node=1", "platform.partition=h100").id != jobs.id
-    assert device_of(jobs.config) == "cuda"
     launch.contents._device_here.cache_clear()
 
 
@@ -196,15 +206,15 @@ def test_an_edited_module_of_a_mixer_is_another_mixer(tmp_path):
 # now: its cells are others now, write the new id. A key or option that is new and, at its default, changes nothing: say
 # so in `NEUTRAL` (launch/cell.py), `Mixer.neutral` or `Backbone.neutral`, and leave the ids as they are.
 PINNED = {
-    "mixer=halo scale=micro task=complexity": "",
-    "mixer=shifted_window scale=tiny task=complexity": "",
-    "mixer=identity scale=micro task=complexity": "",
-    "network=contnet_tiny task=complexity": "",
-    "network=resnet18 task=complexity": "",
-    "mixer=dcnv3 scale=micro data=digits recipe=short task=train": "",
-    "mixer=sra scale=tiny data=cifar10 data.root=/data task=train seed=1": "",
-    "network=dwnet_tiny data=digits recipe=dwnet task=train": "",
-    "mixer=halo scale=micro task=speed platform=slurm device=cpu": "",
+    "mixer=halo scale=micro task=complexity": "8021ebda3bb3",
+    "mixer=shifted_window scale=tiny task=complexity": "7242921dfb40",
+    "mixer=identity scale=micro task=complexity": "654f5afd6f21",
+    "network=contnet_tiny task=complexity": "00f360357849",
+    "network=resnet18 task=complexity": "8436ab3783db",
+    "mixer=dcnv3 scale=micro data=digits recipe=short task=train": "4a610b94e1a1",
+    "mixer=sra scale=tiny data=cifar10 data.root=/data task=train seed=1": "ef215ec4e335",
+    "network=dwnet_tiny data=digits recipe=dwnet task=train": "2ef9617189f2",
+    "mixer=halo scale=micro task=speed platform=slurm device=cpu": "ced75508279b",
 }
 
 
