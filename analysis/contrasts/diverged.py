@@ -1,6 +1,7 @@
 """Seeds whose training went wrong: they are named and counted, and do not decide how much seeds differ."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy.stats import t
@@ -39,10 +40,16 @@ def diverged(rows: Sequence[np.ndarray]) -> list[tuple[int, int]]:
         squares = sum(((part[mask] - part[mask].mean()) ** 2).sum() for part, mask in zip(scores, kept, strict=True))
         spread = np.sqrt(squares / (freedom - 1))
         distance = (others.mean() - scores[row][place]) / np.sqrt(1 + 1 / len(others))
-        limit = max(LEAST_DISTANCE, float(t.ppf(1 - ERROR / number, freedom - 1)))
+        limit = max(LEAST_DISTANCE, _critical(number, freedom - 1))
         if spread > 0 and distance > limit * spread:
             last_significant = len(taken)
     return sorted(taken[:last_significant])
+
+
+@cache
+def _critical(number: int, freedom: int) -> float:
+    """How many standard deviations one of `number` scores is away from its row at most, but with probability ERROR."""
+    return float(t.ppf(1 - ERROR / number, freedom))
 
 
 def _lowest(scores: Sequence[np.ndarray], kept: Sequence[np.ndarray]) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """How many seeds, or images, it would take."""
 
 import math
+from functools import cache
 
 from scipy.stats import t
 
@@ -43,6 +44,7 @@ def _seeds(rows: int, seeds_variance: float, images_variance: float, margin: flo
     return high
 
 
+@cache
 def _standard_errors(rows: int, freedom: int, level: float) -> float:
     """How many of them a difference must be to be shown with probability POWER."""
     return of_range(rows, freedom, level) + float(t.ppf(POWER, freedom))
