@@ -94,7 +94,7 @@ def _observations(of_seeds: Sequence[pd.DataFrame], indices: Sequence[int]) -> p
     return observations(
         {"row": str(index), "seed": seed, "metric": METRIC, "value": score if status == "completed" else None}
         for index in indices
-        for seed, status, score in of_seeds[index][["seed", "status", METRIC]].itertuples(index=False)
+        for seed, status, score in zip(*(of_seeds[index][name] for name in ("seed", "status", METRIC)), strict=True)
         if status in TRIED
     )
 
