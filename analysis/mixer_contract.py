@@ -5,7 +5,6 @@ A network relies on these, whatever the mixer: a new one is checked before it co
 
 import copy
 import pickle
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from architectures import NetworkSpec, build_network
-from architectures.mixer_options import check_option_names, options_of_blocks
+from architectures.mixer_options import check_option_names, options_of_block
+from architectures.place import place_of
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
 
 from .complexity import ComplexityError, measure
@@ -51,7 +51,7 @@ class Subject:
     def options(self) -> dict[str, Any]:
         """As in the second block of a network's third stage, where whatever alternates along the blocks is on."""
         check_option_names([self.name], self.given)
-        return options_of_blocks(self.name, dim=self.dim, stage=STAGE, depth=2, given=self.given)[-1]
+        return options_of_block(self.name, dim=self.dim, stage=STAGE, block=1, given=self.given)
 
     def build(self, seed: int = 0, resolution: tuple[int, int] = RESOLUTION) -> Mixer:
         """In eval mode, as it was initialised."""
@@ -89,7 +89,9 @@ def keeps_the_dtype(subject: Subject) -> str:
     """Outside of autocast the input's; inside, that or autocast's, since the block adds the output to its input."""
     exact = subject.build().double()(subject.images(*UNEVEN, dtype=torch.float64))
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        _expect_like(subject.build().to(dtype), subject.images(*UNEVEN, dtype=dtype), f"{_said(dtype)}")
+        mixer = subject.build().to(dtype)
+        for rows, columns in MAPS:
+            _expect_like(mixer, subject.images(rows, columns, dtype=dtype), f"{_said(dtype)}, {rows}×{columns}")
     off = []
     for dtype, tolerance in ((torch.bfloat16, 0.06), (torch.float16, 0.01)):
         with torch.autocast("cpu", dtype):
@@ -410,8 +412,7 @@ def _watched(network: nn.Module) -> Iterator[None]:
     hooks = []
     for name, module in network.named_modules():
         if isinstance(module, Mixer):
-            numbers = [int(number) + 1 for number in re.findall(r"\d+", name)]
-            place = "stage {}, block {}".format(*numbers[:2]) if len(numbers) > 1 else name
+            place = place_of(network, name)
             hooks += [module.register_forward_pre_hook(enter(place)), module.register_forward_hook(leave(place))]
     try:
         yield

@@ -14,6 +14,8 @@ from .schema import CellConfig, NetworkConfig, TrackingConfig
 WHOLE_NUMBERS = 2**63
 # Put there by `to_cell`, not by the user.
 DERIVED = ("contents",)
+# OmegaConf, which knows the types of their lists' members, lets lists among these pass.
+FLAT = ("task.", "data.", "recipe.no_decay", "recipe.decay", "recipe.random_crop")
 
 
 def check_keys(config: Mapping[str, Any]) -> None:
@@ -48,6 +50,8 @@ def check_values(value: Any, key: str = "") -> None:
         for name, item in value.items():
             check_values(item, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
+        if key.startswith(FLAT) and any(isinstance(item, Mapping | list) for item in value):
+            raise ConfigurationError(f"{key}={value}: must be a list of single values")
         for item in value:
             check_values(item, key)
     elif isinstance(value, float) and not math.isfinite(value):

@@ -18,17 +18,20 @@ class NonFiniteLossError(ArithmeticError):
 def first_non_finite(network: nn.Module, images: Tensor) -> str | None:
     """The first tensor of a step that is not finite, in words; None where all are.
 
-    In the order of a step: the images, the parameters and buffers, what each module answers in a forward pass that is
-    made for this purpose, the gradients as they are, from the last parameter to the first.
+    In the order of a step: the images, the parameters, what each module answers in a forward pass that is made for this
+    purpose, the buffers, which batch norms have filled with it by then, the gradients as they are, from the last
+    parameter to the first.
     """
     if not images.isfinite().all():
         return "the batch of images"
-    for kind, tensors in (("parameter", network.named_parameters()), ("buffer", network.named_buffers())):
-        for name, tensor in tensors:
-            if not tensor.isfinite().all():
-                return f"the {kind} {name}"
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            return f"the parameter {name}"
     if (module := _first_module(network, images)) is not None:
         return f"the output of {module}"
+    for name, buffer in network.named_buffers():
+        if not buffer.isfinite().all():
+            return f"the buffer {name}"
     for name, parameter in reversed(list(network.named_parameters())):
         if parameter.grad is not None and not parameter.grad.isfinite().all():
             return f"the gradient of {name}"

@@ -52,11 +52,12 @@ def load_tensors(
     expected = network.state_dict()
     if fine_tuning:
         tensors = _with_own_classifier(network, tensors, source)
-    for name in tensors.keys() & expected.keys():
-        try:
-            check_entry(name, tensors[name], expected[name])
-        except CheckpointError as error:
-            raise CheckpointError(f"{source}: {error}") from error
+    for name, value in expected.items():
+        if name in tensors:
+            try:
+                check_entry(name, tensors[name], value)
+            except CheckpointError as error:
+                raise CheckpointError(f"{source}: {error}") from error
     saved, tensors = tensors, resized(network, tensors)
     changed = [name for name, tensor in tensors.items() if tensor is not saved[name]]
     if changed:

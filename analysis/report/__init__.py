@@ -27,7 +27,8 @@ def write_report(
 ) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
-    Beside it, for documents, `pareto.svg` and `pareto.png`: the first chart of accuracy against cost, if there is one.
+    Beside it, for documents, `profile` and `pareto` as `.svg` and `.png`: the first ability profile and the first chart
+    of accuracy against cost, if there are any.
 
     Args:
         fingerprint: of the only environment whose speeds are wanted.
@@ -49,8 +50,9 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
     page.write_text(render(comparison, drawn, now=datetime.now(UTC)), encoding="utf-8")
-    for chart in [chart for chart in drawn if chart.kind == "pareto"][:1]:
-        write_picture(chart, folder / "pareto")
+    for kind in ("profile", "pareto"):
+        for chart in [chart for chart in drawn if chart.kind == kind][:1]:
+            write_picture(chart, folder / kind)
     return page
 
 

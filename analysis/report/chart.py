@@ -23,7 +23,7 @@ class Chart:
     """One chart.
 
     Attributes:
-        kind: `pareto`, `curve` or `speed`.
+        kind: `profile`, `pareto`, `curve` or `speed`.
         conditions: what holds for all of its marks, e.g. `digits, 32×32, recipe short, fp32`.
         spec: Vega-Lite, with its data.
     """

@@ -11,6 +11,7 @@ from .chart import Chart, labels, speed_labels
 from .cost_curves import cost_curves
 from .learning_curves import learning_curves
 from .pareto import pareto_charts
+from .profile import profiles
 from .speed_curves import speed_curves
 from .style import styles
 
@@ -28,6 +29,7 @@ def charts(comparison: Comparison) -> list[Chart]:
     trained = rows[rows["top1_percent"].notna()].assign(rule=rows["budget"].fillna("published"))
     found: list[Chart] = []
     with alt.data_transformers.disable_max_rows():
+        found += profiles(trained, look)
         for _, group in trained.groupby(TRAINING, dropna=False, sort=False):
             conditions = training_conditions(group.iloc[0])
             found += pareto_charts(group, conditions, look)

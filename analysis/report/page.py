@@ -48,6 +48,7 @@ def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str
         _warnings(comparison.warnings),
         _cards(cards(comparison)),
         _comparison(comparison, look),
+        _charts("What each mixer can do", [chart for chart in drawn if chart.kind == "profile"], look),
         _charts("Accuracy against cost", [chart for chart in drawn if chart.kind == "pareto"], look),
         _charts("Learning", [chart for chart in drawn if chart.kind == "curve"], look),
         _speed(comparison, [chart for chart in drawn if chart.kind == "speed"], look),

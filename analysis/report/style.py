@@ -21,6 +21,7 @@ MIXER_COLORS: Mapping[str, str] = {
 FURTHER_COLORS = ("#d65fa5", "#3aa7c9", "#a87b5d", "#7f8f3d", "#c2708a", "#6f7fb5")
 CONTROL_DASHES: Mapping[str, tuple[int, int]] = {"identity": (2, 3), "pooling": (6, 3), "global_attention": (10, 4)}
 SCALE_SHAPES: Mapping[str, str] = {
+    "nano": "cross",
     "micro": "circle",
     "tiny": "square",
     "small": "diamond",

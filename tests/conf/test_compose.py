@@ -125,6 +125,7 @@ def test_values_by_stage():
         (["mixer=halo", "scale=micro", "mixer.blocksize=7"], ["blocksize"]),
         (["mixer=halo", "scale=micro", "mixer.block_size=seven"], ["block_size", "seven", "int"]),
         (["mixer=halo", "scale=micro", "mixer.block_size=0"], ["block_size", "0"]),
+        (["mixer=shifted_window", "scale=micro", "mixer.shift_size=[0,3]"], ["shift_size", "one value or 4"]),
         (["mixer=halo", "scale=micro", "mixer.num_heads=3"], ["num_heads", "3"]),
         (["mixer=sra", "scale=micro", "mixer.sr_ratio=[4,2]"], ["sr_ratio", "one a stage"]),
         (["mixer=shifted_window", "scale=micro", "mixer.shift_size=[0,3]"], ["shift_size", "one a stage"]),

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
 
-from conf import check_overview, refusal, register_groups, register_overview_groups, to_cell
+from conf import SweepComposer, check_overview, refusal, register_groups, register_overview_groups, to_cell
+from conf.mistakes import _dotted
 
 CONF = Path(__file__).parents[2] / "conf"
 HALO = ["mixer=halo", "scale=micro", "data=digits"]
@@ -69,6 +74,7 @@ def sentence(*overrides, root="cell", check=to_cell):
         ([*HALO, "recipe.learning_rate=nan"], "recipe.learning_rate=nan: must be a finite number"),
         ([*HALO, "data.mean=[0.5,inf,0.5]"], "data.mean=inf: must be a finite number"),
         ([*HALO, "task=speed", "task.threads=100000"], "task.threads=100000: must be between 1 and 1024"),
+        ([*HALO, "task=speed", "task.batch_sizes=[[1]]"], "task.batch_sizes=[[1]]: must be a list of single values"),
         ([*HALO, "data.workers=100000"], "data.workers=100000: must be between 0 and 1024"),
         ([*HALO, "task=train", "recipe.optimizer_options={betas:[0.9]}"], "{'betas': [0.9], 'eps': 1e-08}: IndexError"),
         ([*HALO, "task=train", "recipe.optimizer_options.rho=1"], "unexpected keyword argument 'rho'"),
@@ -135,3 +141,23 @@ def test_overviews_refuse_the_same():
 def test_a_bug_is_none_of_the_users_mistakes():
     assert refusal(KeyError("name")) is None
     assert refusal(ValueError("some other function's")) is None
+
+
+def test_odd_values_of_every_key_are_accepted_or_refused_in_a_sentence(monkeypatch):
+    """Of a training, which has the most keys; networks need not be built each time."""
+    setup_globals()
+    register_groups(mixer_module=None)
+    loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(CONF)))
+    composer = SweepComposer(loader, loader.load_configuration("cell", [], RunMode.MULTIRUN))
+    monkeypatch.setattr("architectures.check_network", lambda spec: None)
+    training = [*HALO, "recipe=short", "task=train"]
+    keys = [key for key in _dotted(composer.compose(training)) if not key.startswith("mixer.")]
+    assert {"seed", "data.mean", "task.checkpoint_minutes", "recipe.optimizer_options.betas"} <= set(keys)
+    unknown = {}
+    for override in (f"{key}={odd}" for key in keys for odd in ("1e308", "[[1]]", "{a: 1}")):
+        try:
+            to_cell(composer.compose([*training, override])).directory  # noqa: B018 - the name is made there
+        except Exception as error:
+            if refusal(error) is None:
+                unknown[override] = repr(error)
+    assert not unknown

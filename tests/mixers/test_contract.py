@@ -1,7 +1,6 @@
 """What a network relies on, for every registered mixer: a new file in mixers/ is tested here without an edit."""
 
 import copy
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.complexity import measure
+from analysis.mixer_contract import CHECKS, Subject, try_out
 from architectures import NetworkSpec, build_network, check_network
 from architectures.budget import scale_budget
 from architectures.mixer_options import options_of_block
@@ -49,6 +49,13 @@ def image(rows: int, columns: int, dtype: torch.dtype = torch.float32) -> torch.
     return torch.randn(2, rows, columns, DIM_OF_ALL, generator=generator).to(dtype)
 
 
+@pytest.mark.parametrize("sentence", CHECKS)
+def test_promises_are_kept(name: str, sentence: str) -> None:
+    """The same questions that `task=check` asks of a user's mixer."""
+    finding = try_out(sentence, CHECKS[sentence], Subject(name))
+    assert finding.holds, finding.seen
+
+
 def test_defaults_of_networks_name_real_options(name: str) -> None:
     options = mixer_options(name)
     signature = {key: option.default for key, option in options.items() if option.default is not option.empty}
@@ -73,18 +80,6 @@ def test_initial_weights_are_drawn_from_the_seed(name: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("resolution", MAPS)
-def test_shape_and_dtype_are_kept_at_any_size(mixer: Mixer, resolution: tuple[int, int]) -> None:
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        x = image(*resolution, dtype)
-        before = x.clone()
-        output = copy.deepcopy(mixer).to(dtype)(x)
-        assert output.shape == x.shape
-        assert output.dtype == dtype
-        assert output.isfinite().all()
-        assert torch.equal(x, before)
-
-
 def test_half_precision_stays_close(mixer: Mixer) -> None:
     x = image(10, 9)
     exact = mixer.double()(x.double())
@@ -94,24 +89,6 @@ def test_half_precision_stays_close(mixer: Mixer) -> None:
         with torch.autocast("cpu", dtype):
             output = mixer(x)
         assert (output - exact).abs().max() <= tolerance * exact.abs().max()
-
-
-def test_memory_layout_does_not_matter(mixer: Mixer) -> None:
-    x = image(10, 9)
-    channels_first = x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-    assert not channels_first.is_contiguous()
-    torch.testing.assert_close(mixer(channels_first), mixer(x))
-
-
-def test_gradients_reach_input_and_every_parameter(name: str) -> None:
-    mixer = build(name).train()
-    x = image(10, 9).requires_grad_()
-    mixer(x).square().sum().backward()
-    assert x.grad.abs().amax(-1).min() > 0
-    for key, parameter in mixer.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.any(), key
 
 
 def test_state_dict_holds_what_is_learned(mixer: Mixer) -> None:
@@ -128,28 +105,6 @@ def test_state_dict_loads_into_a_mixer_for_another_resolution(name: str, mixer: 
     other.load_state_dict(mixer.state_dict())
     x = image(10, 9)
     torch.testing.assert_close(other(x), mixer(x))
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda mixer: pickle.loads(pickle.dumps(mixer))])
-def test_copies_compute_the_same(mixer: Mixer, copied: Callable[[Mixer], Mixer]) -> None:
-    x = image(10, 9)
-    output = mixer(x)
-    assert torch.equal(copied(mixer)(x), output)
-
-
-def test_meta_device_describes_without_memory(name: str) -> None:
-    with torch.device("meta"):
-        mixer = build(name)
-        output = mixer(torch.empty(2, 10, 9, DIM_OF_ALL))
-    assert output.shape == (2, 10, 9, DIM_OF_ALL)
-    assert all(entry.is_meta for entry in mixer.state_dict().values())
-
-
-def test_mixing_is_all_it_does(mixer: Mixer) -> None:
-    """Nothing random, nothing remembered: eval mode gives the same output again, and after another size."""
-    first = mixer(image(10, 9))
-    mixer(image(15, 4))
-    assert torch.equal(mixer(image(10, 9)), first)
 
 
 @pytest.mark.parametrize("resolution", MAPS)

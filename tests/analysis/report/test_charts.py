@@ -143,3 +143,23 @@ def test_a_network_keeps_its_colour_whatever_else_is_drawn():
     assert len({style.color for label, style in many.items() if not style.control}) == 4
     assert many["identity"].control
     assert list(many)[-1] == "identity"
+
+
+def test_the_profile_of_probes_is_the_first_chart(tmp_path):
+    """Intervals are of the spread pooled over a probe's rows: t(0.975, 2) · s / √2, with s = √2 of two rows."""
+    for name, classes, scores in (("probe_relation", 2, (90.0, 92.0)), ("probe_retrieval", 4, (30.0, 31.0))):
+        for mixer, gain in (("halo", 0.0), ("identity", -20.0)):
+            for seed, top1 in enumerate(scores):
+                data = {"name": name, "resolution": 36, "num_classes": classes}
+                write_cell(tmp_path, train_record(mixer, top1 + gain, seed=seed, scale="nano", data=data))
+    first, *others = charts(compare(tmp_path))
+    assert first.kind == "profile"
+    assert {chart.kind for chart in others} == {"pareto"}
+    marks = {(row["probe"], row["label"]): row for row in chart_data(first.spec)}
+    halo = marks["relation", "halo"]
+    assert (halo["top1"], halo["chance"], marks["retrieval", "halo"]["chance"]) == (91.0, 50.0, 25.0)
+    assert halo["high"] - halo["top1"] == pytest.approx(4.3027 * 2**0.5 / 2**0.5, abs=1e-3)
+    assert marks["relation", "identity"]["control"]
+    page = write_report(tmp_path, tmp_path / "report")
+    assert (tmp_path / "report" / "profile.png").stat().st_size > 1000
+    assert page.read_text().index("Ability profile") < page.read_text().index("Top-1 against")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from scipy.special import ndtri
 
 PATCH = 9
-FILTERS = 128
+FILTERS = 64
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
@@ -33,12 +33,12 @@ def bag_of_patches(images: np.ndarray) -> np.ndarray:
         patch = images[index, :, row : row + PATCH, column : column + PATCH]
         if patch.any():
             chosen.append(patch / np.linalg.norm(patch))
-    filters = torch.from_numpy(np.stack(chosen)).float()
+    filters = torch.from_numpy(np.stack(chosen))
     found = []
-    for part in torch.from_numpy(images).float().div(100).split(256):
+    for part in torch.from_numpy(images).double().div(100).split(256):
         maps = F.conv2d(part, filters, stride=2)
         found.append(torch.cat([maps.relu().square().mean((2, 3)), maps.abs().mean((2, 3))], 1))
-    return torch.cat(found).double().numpy()
+    return torch.cat(found).numpy()
 
 
 def accuracy(features: np.ndarray, labels: np.ndarray) -> tuple[float, int]:

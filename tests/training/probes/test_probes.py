@@ -12,9 +12,9 @@ from .drawn import draw, settings
 from .solvers import SOLVERS
 
 HARDER = {
-    "matching": {"distance": 24, "clutter": 30, "glyphs": 15},
+    "matching": {"distance": 24, "clutter": 30, "glyphs": 8},
     "retrieval": {"pairs": 8, "gap": 12},
-    "relation": {"distance": 20, "clutter": 30},
+    "relation": {"distance": 20, "clutter": 20},
     "counting": {"objects": 4},
     "displacement": {"distance": 24, "shift": 4},
     "texture": {"side": 16},

@@ -53,3 +53,18 @@ def both_polarities(bank: np.ndarray) -> np.ndarray:
 def choose_cells(rng: np.random.Generator, images: int, among: int, chosen: int) -> np.ndarray:
     """For each image `chosen` different numbers below `among`, in random order: int images, chosen."""
     return rng.random((images, among)).argsort(axis=1)[:, :chosen]
+
+
+def clutter(rng: np.random.Generator, taken: np.ndarray, cells: int, chosen: int, near: int = 0) -> np.ndarray:
+    """Where clutter goes: in each image `chosen` of `cells` x `cells` cells, none within `near` cells of those `taken`.
+
+    Args:
+        taken: int images, K; numbers of cells, row by row.
+
+    Returns: bool images, cells x cells.
+    """
+    rows, columns = np.divmod(np.arange(cells**2), cells)
+    away = np.maximum(abs(rows[taken][:, :, None] - rows), abs(columns[taken][:, :, None] - columns))
+    order = rng.random((len(taken), cells**2))
+    order[(away <= near).any(1)] = 1  # after all others
+    return order.argsort(1).argsort(1) < chosen

@@ -4,10 +4,13 @@ from typing import Literal
 
 import numpy as np
 
-from .glyphs import both_polarities, choose_cells, draw_glyphs, paint
+from .glyphs import both_polarities, clutter, draw_glyphs, paint
 from .probe import APART, CELL, Probe, register
 
 GLYPHS = 8
+NEAR = APART // CELL - 1
+"""In cells: what lies nearer to a glyph is in one patch with it."""
+KEPT_FREE = (2 * NEAR + 1) ** 2
 
 
 @register("relation")
@@ -24,7 +27,8 @@ class Relation(Probe):
 
     Args:
         distance: between the columns of the two, in pixels; rows are drawn freely.
-        clutter: number of other glyphs.
+        clutter: number of other glyphs. None is near the two, or what stands beside a glyph at the image's edge, always
+            on its inner side, would tell the class.
         seed: of the draws.
     """
 
@@ -33,9 +37,9 @@ class Relation(Probe):
     def __init__(self, size: int, classes: int, *, distance: int, clutter: int, seed: int) -> None:
         super().__init__(size, classes)
         self.check_distance("distance", distance, least=APART, largest=self.size - CELL)
-        self.check_number("clutter", clutter, least=0, largest=self.cells**2 - 2)
+        self.check_number("clutter", clutter, least=0, largest=max(self.cells**2 - 2 * KEPT_FREE, 0))
         self.distance = distance // CELL
-        self.clutter = clutter
+        self.others = clutter
 
     def draw(self, labels: np.ndarray, rng: np.random.Generator, split: Literal["train", "validation"]) -> np.ndarray:
         count, places = len(labels), self.cells**2
@@ -45,10 +49,8 @@ class Relation(Probe):
         pair = rng.integers(self.cells, size=(count, 2)) * self.cells + columns
         cells = np.zeros((count, places), dtype=np.int64)
         image = np.arange(count)[:, None]
-        order = choose_cells(rng, count, places, min(self.clutter + 2, places))
-        free = (order[:, :, None] != pair[:, None, :]).all(2)
-        free &= free.cumsum(1) <= self.clutter
-        cells[image, order] = np.where(free, rng.integers(3, GLYPHS + 1, size=order.shape), 0)
+        others = clutter(rng, pair, self.cells, self.others, near=NEAR)
+        cells[others] = rng.integers(3, GLYPHS + 1, size=others.sum())
         cells[image, pair] = [1, 2]
         cells += np.where(cells > 0, GLYPHS * rng.integers(2, size=cells.shape), 0)
         return paint(cells.reshape(count, self.cells, self.cells), both_polarities(draw_glyphs(GLYPHS)))
