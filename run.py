@@ -48,8 +48,8 @@ def run_overview(config: DictConfig) -> None:
         check_overview(config)
         if config.task.name == "ledger":
             sys.exit(ledger(destination, config.task.whole))
-        environments = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "mixed_code")}
-        sys.exit(table(Path(config.output), config.sweep, destination, **environments))
+        wanted = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "mixed_code", "margin")}
+        sys.exit(table(Path(config.output), config.sweep, destination, **wanted))
 
 
 @contextmanager

@@ -164,6 +164,7 @@ class TableSettings:
         fingerprint: of the only environment whose speeds are wanted; None is all.
         mixed_fingerprints: whether speeds of several environments may be ranked with each other.
         mixed_code: whether results of several versions of the code may be averaged and ranked with each other.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
     """
 
     name: str = "table"
@@ -171,6 +172,7 @@ class TableSettings:
     fingerprint: str | None = None
     mixed_fingerprints: bool = False
     mixed_code: bool = False
+    margin: float = 0.5
 
 
 @dataclass

@@ -51,10 +51,13 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without a target or without a measurement."""
+        """Whether the target is shown to be met, by the lower limit of the interval; an estimate alone shows nothing.
+
+        None without a target or without a measurement.
+        """
         if self.setting.target is None or self.best is None or self.best.speedup is None:
             return None
-        return self.best.speedup >= self.setting.target
+        return self.best.low is not None and self.best.low >= self.setting.target
 
     @property
     def memory_ratio(self) -> float | None:

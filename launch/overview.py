@@ -16,18 +16,27 @@ def table(
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
     mixed_code: bool = False,
+    margin: float,
 ) -> int:
     """Write the tables and the report of the records under `root`, of one sweep or all, and print the comparison."""
     from analysis.comparison import NoRecordsError, SpeedEnvironmentError
     from analysis.report import write_report
     from analysis.table import write_tables
 
+    if not margin > 0:
+        print(f"task.margin={margin}: must be positive, in percentage points", file=sys.stderr)
+        return 2
     folder = destination or root / (sweep or "") / "tables"
     console = Console()
     try:
-        environments = {"fingerprint": fingerprint, "mixed_fingerprints": mixed_fingerprints, "mixed_code": mixed_code}
-        paths = write_tables(root, folder, sweep, console, **environments)
-        paths.append(write_report(root, folder, sweep, **environments))
+        wanted = {
+            "fingerprint": fingerprint,
+            "mixed_fingerprints": mixed_fingerprints,
+            "mixed_code": mixed_code,
+            "margin": margin,
+        }
+        paths = write_tables(root, folder, sweep, console, **wanted)
+        paths.append(write_report(root, folder, sweep, **wanted))
     except (NoRecordsError, SpeedEnvironmentError) as error:
         print(error, file=sys.stderr)
         return 1

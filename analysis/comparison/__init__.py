@@ -3,12 +3,9 @@
 from .compare import SCALES, Comparison, NoRecordsError, compare
 from .identity import CONTROLS
 from .reference_speed import SpeedEnvironmentError
-from .seeds import BEST, NOT_DISTINGUISHABLE
 
 __all__ = [
-    "BEST",
     "CONTROLS",
-    "NOT_DISTINGUISHABLE",
     "SCALES",
     "Comparison",
     "NoRecordsError",

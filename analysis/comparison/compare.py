@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from ..records import read_metrics, read_records
+from ..settings import TableSettings
+from .accuracy import COSTS, TRIED, accuracy_columns
 from .beside_published import PublishedNumbers
 from .candidates import one_record_a_network
 from .identity import (
     CONTROLS,
-    Identity,
     code_versions,
     content_key,
     is_published_variant,
@@ -33,7 +34,6 @@ from .reference_speed import (
     reference_speed,
     refuse_mixed_environments,
 )
-from .seeds import SeedScores, standings
 
 SCALES = ("nano", "micro", "tiny", "small", "base", "large")
 LEARNING_TASKS = ("train", "evaluate")
@@ -55,9 +55,12 @@ ROW_TYPES: Mapping[str, str] = {
     "macs": "Int64",
     **dict.fromkeys(("published_macs", "published_macs_rule"), "object"),
     "macs_difference_percent": "float64",
-    **dict.fromkeys(("activations", "seeds"), "Int64"),
+    **dict.fromkeys(("activations", "seeds", "attempted"), "Int64"),
+    "diverged": "object",
     **dict.fromkeys(("top1_percent", "top1_spread"), "float64"),
-    "standing": "object",
+    "verdict": "object",
+    **dict.fromkeys(("difference_to_best", "difference_low", "difference_high"), "float64"),
+    **dict.fromkeys(("verdict_in_words", "error_of"), "object"),
     **dict.fromkeys(("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS), "float64"),
     **dict.fromkeys(("published_top1_percent", "top1_difference"), "float64"),
     "published_source": "object",
@@ -66,6 +69,8 @@ ROW_TYPES: Mapping[str, str] = {
         f"{mode}_{quantity}": "object" if quantity == "status" else "float64" for mode in MODES for quantity in MEASURED
     },
     **dict.fromkeys(("speed_environment", "unfinished"), "object"),
+    **{f"front_{cost}": "object" for cost in COSTS},
+    **dict.fromkeys(("regime", "comparison"), "Int64"),
 }
 
 
@@ -80,7 +85,9 @@ class Comparison:
     Attributes:
         sweep: its name, None for all.
         rows: one a network and training (or a network alone, where nothing was trained); columns ROW_TYPES. Accuracy
-            is the mean over seeds. A number that was not measured is NaN.
+            is the mean over seeds. A number that was not measured is NaN. Rows of one `regime` differ in network and
+            scale only, rows of one `comparison` in the network only; `verdict` is on the latter (see
+            `analysis.contrasts`), `front_*` on the former.
         speed: one a measurement of speed, see `measured_speeds`.
         curves: one an epoch of a training: `row` (of `rows`), `seed`, `epoch` and the metrics of `read_metrics`.
         unfinished: the records that are not completed: failed, out of memory, preempted or still running.
@@ -109,6 +116,7 @@ def compare(
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
     mixed_code: bool = False,
+    margin: float = TableSettings.margin,
 ) -> Comparison:
     """Compare what the records under `root` say, of one sweep or of all.
 
@@ -117,6 +125,7 @@ def compare(
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
         mixed_code: whether results of several versions of the code may be averaged and ranked together.
+        margin: differences of accuracy up to this, in percentage points, are equivalent.
 
     Raises:
         NoRecordsError: there is no readable record of a task that compares networks.
@@ -151,7 +160,7 @@ def compare(
     references = [reference_speed(speed, mode) for mode in MODES]
     if not mixed_fingerprints:
         refuse_mixed_environments(speed, references)
-    rows = _rows(groups, cells, references, PublishedNumbers(published))
+    rows = _rows(groups, cells, references, PublishedNumbers(published), margin)
     order = _order(rows)
     rows = rows.loc[order].reset_index(drop=True)
     return Comparison(
@@ -162,7 +171,7 @@ def compare(
         unfinished=all_cells[all_cells["status"] != "completed"].reset_index(drop=True),
         environments=_environments(records),
         counts=Counter(all_cells["status"]),
-        notes=notes(rows, speed, references, unreadable, versions, mixed_code),
+        notes=notes(rows, speed, references, unreadable, margin, versions, mixed_code),
         warnings=idle_mixers(rows),
     )
 
@@ -207,26 +216,26 @@ def _rows(
     cells: pd.DataFrame,
     references: Sequence[ReferenceSpeed],
     published: PublishedNumbers,
+    margin: float,
 ) -> pd.DataFrame:
     costs = _costs(cells)
     identities = [group["identity"].iloc[0] for group in groups]
-    rows, scores = [], []
+    rows, costs_by_rule = [], []
     for group, identity, variant in zip(groups, identities, variants(identities), strict=True):
         network_key = group["network_key"].iloc[0]
         macs_by_rule, cost = costs[network_key]
         row = _conditions(group) | {"budget": identity["network"].get("budget"), "variant": variant or None} | cost
         row["code"] = shared_code(identity) if group["task"].iloc[0] in LEARNING_TASKS else None
         row |= {"macs": macs_by_rule.get(OUR_RULE)}
-        of_seed = _completed_of_each_seed(group)
-        scores.append(SeedScores(tuple(of_seed["top1_percent"].dropna())))
-        row |= _accuracy(of_seed, scores[-1])
         row |= _speed_columns(references, network_key)
         row["unfinished"] = _unfinished(group, cells[cells["network_key"] == network_key])
+        rows.append(row)
+        costs_by_rule.append(macs_by_rule)
+    accuracies = accuracy_columns(rows, identities, [_last_of_each_seed(group) for group in groups], margin)
+    for row, accuracy, identity, macs_by_rule in zip(rows, accuracies, identities, costs_by_rule, strict=True):
+        row |= accuracy
         if is_published_variant(identity):
             row |= published.beside(row, macs_by_rule)
-        rows.append(row)
-    for row, standing in zip(rows, _standings(identities, scores), strict=True):
-        row["standing"] = standing
     columns = {name: [row.get(name) for row in rows] for name in ROW_TYPES}
     return pd.DataFrame({name: pd.Series(values, dtype=ROW_TYPES[name]) for name, values in columns.items()})
 
@@ -255,19 +264,12 @@ def _costs(cells: pd.DataFrame) -> dict[str, tuple[dict[str, int], dict[str, int
     return costs
 
 
-def _completed_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
-    completed = group[(group["status"] == "completed") & group["task"].isin(LEARNING_TASKS)]
-    return completed.sort_values("time", kind="stable").drop_duplicates("seed", keep="last").sort_values("seed")
-
-
-def _accuracy(of_seed: pd.DataFrame, top1: SeedScores) -> dict[str, Any]:
-    means = ("top5_percent", "best_top1_percent", "ema_top1_percent", WITHOUT_MIXERS, "train_images_per_second")
-    return {
-        "seeds": len(top1.scores) or None,
-        "top1_percent": top1.mean,
-        "top1_spread": top1.spread,
-        **{name: of_seed[name].mean() for name in means},
-    }
+def _last_of_each_seed(group: pd.DataFrame) -> pd.DataFrame:
+    """A completed record before one that is not, and of equals the latest."""
+    learned = group[group["task"].isin(LEARNING_TASKS)]
+    learned = learned.assign(completed=learned["status"] == "completed", tried=learned["status"].isin(TRIED))
+    ordered = learned.sort_values(["completed", "tried", "time"], kind="stable", na_position="first")
+    return ordered.drop_duplicates("seed", keep="last").sort_values("seed")
 
 
 def _speed_columns(references: Sequence[ReferenceSpeed], network_key: str) -> dict[str, Any]:
@@ -292,22 +294,6 @@ def _unfinished(group: pd.DataFrame, of_network: pd.DataFrame) -> str | None:
     return ", ".join(parts) or None
 
 
-def _standings(identities: Sequence[Identity], scores: Sequence[SeedScores]) -> list[str | None]:
-    """Rows are compared where nothing but the network differs, within a scale and a rule of the budget."""
-    compared: dict[str, list[int]] = defaultdict(list)
-    of_network = set(network_identity({"network": {"name": None}})) - {"scale"}
-    for index, identity in enumerate(identities):
-        shared = {key: value for key, value in identity.items() if key not in of_network}
-        shared["contents"] = {"data": (identity.get("contents") or {}).get("data")}
-        rule = {key: identity["network"].get(key) for key in ("budget", "dims", "depths")}
-        compared[content_key({**shared, "code": shared_code(identity), **rule})].append(index)
-    texts: list[str | None] = [None] * len(scores)
-    for indices in compared.values():
-        for index, text in zip(indices, standings([scores[index] for index in indices]), strict=True):
-            texts[index] = text or None
-    return texts
-
-
 def _order(rows: pd.DataFrame) -> pd.Index:
     """Trainings first, by data, recipe and scale; controls after the mixers; the most accurate first."""
     scale = rows["scale"].map({name: index for index, name in enumerate(SCALES)}).fillna(len(SCALES))
@@ -321,6 +307,7 @@ def _order(rows: pd.DataFrame) -> pd.Index:
         "task",
         "scale",
         "budget",
+        "comparison",
         "control",
         "worst_first",
         "mixer",
@@ -331,7 +318,8 @@ def _order(rows: pd.DataFrame) -> pd.Index:
 def _curves(groups: Sequence[pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for row, group in enumerate(groups):
-        of_seed = _completed_of_each_seed(group)
+        of_seed = _last_of_each_seed(group)
+        of_seed = of_seed[of_seed["completed"]]
         metrics = read_metrics(of_seed[of_seed["task"] == "train"])
         parts.append(metrics.assign(row=row, seed=of_seed["seed"].reindex(metrics["record"]).to_numpy()))
     whole = [part for part in parts if not part.empty] or parts[:1] or [read_metrics(pd.DataFrame(columns=["path"]))]

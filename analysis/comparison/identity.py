@@ -96,6 +96,27 @@ def training_identity(config: Identity, code: Identity | None = None) -> Identit
     }
 
 
+def regime(identity: Identity) -> Identity:
+    """How a network learned and was looked at, which several have in common: all but the network and its scale.
+
+    Networks by different rules of their budget do not compare, since then more than the mixer is another; one of its
+    own is as its authors published it. Nor do results of different code, except for that of the mixers themselves.
+    """
+    of_network = set(network_identity({"network": {"name": None}}))
+    return {
+        **{key: value for key, value in identity.items() if key not in of_network},
+        "contents": {"data": (identity.get("contents") or {}).get("data")},
+        "code": shared_code(identity),
+        "budget": identity["network"].get("budget") or "published",
+    }
+
+
+def comparison_key(identity: Identity) -> str:
+    """The same text for rows that differ in nothing but the network: what verdicts are about."""
+    rule = {key: identity["network"].get(key) for key in ("budget", "dims", "depths")}
+    return key_of({**regime(identity), **rule, "scale": identity["scale"]})
+
+
 def is_published_variant(identity: Identity) -> bool:
     """Whether network and mixer were left as they are by default, so that published numbers are of the same network."""
     network = identity["network"]

@@ -8,15 +8,12 @@ import pandas as pd
 WITHOUT_MIXERS = "top1_without_mixers_percent"
 IDLE_SHARE = 0.1
 """Of what a network is better than chance: it does without its mixers when it loses no more with them."""
-COMPARED = ["task", "data", "resolution", "num_classes", "recipe", "precision", "scale"]
 
 
 def idle_mixers(rows: pd.DataFrame) -> list[str]:
     """A sentence for each group of compared rows, among those with a mixer that mixes, where most do without it."""
     mixing = rows[rows[WITHOUT_MIXERS].notna() & (rows["mixer"] != "identity")]
-    return [
-        sentence for _, group in mixing.groupby(COMPARED, dropna=False, sort=False) for sentence in _sentence(group)
-    ]
+    return [sentence for _, group in mixing.groupby("comparison", sort=False) for sentence in _sentence(group)]
 
 
 def _sentence(group: pd.DataFrame) -> Iterator[str]:

@@ -9,7 +9,6 @@ from ..noise import NOISY_ABOVE_PERCENT, NOISY_SIGN
 from ..records import MIXER_ALONE
 from .beside_published import PUBLISHED_RULE
 from .reference_speed import ReferenceSpeed
-from .seeds import STANDING_RULE
 
 MIXERS_ALONE = (
     "A mixer alone gets maps without a network around it; its training step is forward and backward. GMAC/s count its "
@@ -32,6 +31,7 @@ def notes(
     speed: pd.DataFrame,
     references: Sequence[ReferenceSpeed],
     unreadable: Sequence[str],
+    margin: float,
     code_versions: int = 1,
     mixed_code: bool = False,
 ) -> list[Note]:
@@ -40,10 +40,19 @@ def notes(
     if rows["top1_percent"].notna().any():
         found.append(
             Note(
-                "Top-1 is of the last epoch, on the validation images, mean over seeds. " + STANDING_RULE,
-                "± is the standard deviation over seeds. * is the best, ≈ not distinguishable from it.",
+                "Top-1 is of the last epoch, on the validation images: mean over seeds ± standard deviation.",
+                "± is the standard deviation over seeds.",
             )
         )
+    if rows["verdict"].notna().any():
+        found.append(_verdicts(rows, margin))
+    if rows["diverged"].notna().any():
+        named = "; ".join(
+            f"{row['mixer'] or row['network']}: {row['diverged']}"
+            for row in rows[rows["diverged"].notna()].to_dict("records")
+        )
+        text = f"Seeds that diverged are counted, and in no mean and no verdict: {named}."
+        found.append(Note(text, text))
     if rows["macs"].notna().any():
         found.append(
             Note("MACs are multiply-accumulates of one image: convolutions, linear layers, matrix products, sampling.")
@@ -90,6 +99,21 @@ def notes(
         found.append(Note(text, text))
     found.append(Note("An empty cell was not measured."))
     return found
+
+
+def _verdicts(rows: pd.DataFrame, margin: float) -> Note:
+    errors = sorted(set(rows["error_of"].dropna()) - {"nothing"})
+    only = "" if errors != ["seeds"] else "; other images would add to it, but no outcomes per image were kept"
+    of = f", whose error is that of {' or '.join(errors)}{only}" if errors else ""
+    short = f"* better than all others, ≈ within {margin:g} points of the best, ? unresolved, no sign: worse."
+    return Note(
+        "A verdict compares a row with the best of the others, where nothing but the network differs: same data, "
+        "recipe, resolution, precision, budget rule and scale. All differences of a comparison are in their intervals "
+        f"together with 95 % probability (Tukey's for all pairs{of}). Better and worse: the interval leaves out zero. "
+        f"Equivalent: it lies within {margin:g} percentage points. Else it is unresolved, and said how many seeds "
+        f"would show a difference of {margin:g} points four times in five.",
+        short,
+    )
 
 
 def _speed_conditions(references: Sequence[ReferenceSpeed]) -> str:

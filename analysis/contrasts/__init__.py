@@ -9,11 +9,10 @@ from .front import Membership, front
 from .observations import COLUMNS, MixedCodeError, observations
 from .outcomes import Outcomes, read_outcomes
 from .ratios import Ratio, ratio
-from .verdict import MARGIN_PERCENT, Contrast, Verdict
+from .verdict import Contrast, Verdict
 
 __all__ = [
     "COLUMNS",
-    "MARGIN_PERCENT",
     "Compared",
     "Contrast",
     "Membership",

@@ -14,7 +14,7 @@ from .needed import needed
 from .observations import Scores, scores_of
 from .outcomes import Outcomes
 from .reference import bounds_to_reference
-from .verdict import LEVEL, MARGIN_PERCENT, Contrast, Verdict, judge
+from .verdict import LEVEL, Contrast, Verdict, judge
 
 OutcomesOfSeeds = Mapping[tuple[str, int], Outcomes]
 """By row and seed."""
@@ -97,7 +97,7 @@ def compare_rows(table: pd.DataFrame, metric: str, outcomes: OutcomesOfSeeds | N
     )
 
 
-def against_best(compared: Compared, margin: float = MARGIN_PERCENT, level: float = LEVEL) -> list[Contrast]:
+def against_best(compared: Compared, margin: float, level: float = LEVEL) -> list[Contrast]:
     """A contrast of each measured row to the best of the others; none where there are no two."""
     if len(compared.measured) < 2:
         return []
@@ -115,9 +115,7 @@ def against_best(compared: Compared, margin: float = MARGIN_PERCENT, level: floa
     return _contrasts(compared, differences, low, high, rivals, margin, level)
 
 
-def against_reference(
-    compared: Compared, reference: str, margin: float = MARGIN_PERCENT, level: float = LEVEL
-) -> list[Contrast]:
+def against_reference(compared: Compared, reference: str, margin: float, level: float = LEVEL) -> list[Contrast]:
     """A contrast of each other measured row to `reference`; none where there are no two.
 
     Raises: ValueError if the reference is no measured row.

@@ -30,15 +30,16 @@ def images_error(rows: Sequence[Sequence[Outcomes]], metric: str) -> ImagesError
     Images and seeds are crossed random effects. The variance over images of a mean over n seeds holds the images' part
     and 1/n of what seeds disagree on; the latter is in the variance over seeds already, so it is taken out.
     """
-    tables = [_hits(seeds, metric) for seeds in _aligned(rows)]
-    count = tables[0].shape[1] if tables else 0
+    means, within = [], []
+    for seeds in _aligned(rows):
+        hits = _hits(seeds, metric)
+        means.append(hits.mean(0))
+        within.append(hits.var(0, ddof=1).mean() if len(hits) > 1 else np.nan)
+    count = len(means[0])
     if count < 2:
         return None
-    means = np.stack([table.mean(0) for table in tables])
-    covariance = np.atleast_2d(np.cov(means)) / count
-    within = np.array([table.var(0, ddof=1).mean() if len(table) > 1 else np.nan for table in tables]) / count
-    seeds = np.array([len(table) for table in tables])
-    covariance[np.diag_indices(len(tables))] -= np.nan_to_num(within) / seeds
+    covariance, within = np.atleast_2d(np.cov(means)) / count, np.array(within) / count
+    covariance[np.diag_indices(len(rows))] -= np.nan_to_num(within) / [len(seeds) for seeds in rows]
     return ImagesError(covariance, within, count)
 
 
@@ -60,7 +61,7 @@ def _only(outcomes: Outcomes, images: np.ndarray) -> Outcomes:
 
 def _hits(seeds: Sequence[Outcomes], metric: str) -> np.ndarray:
     """(seeds, images), 100 where the answer is right, so that means are percent."""
-    return np.stack([100.0 * outcomes[HITS[metric]] for outcomes in seeds])
+    return 100 * np.stack([outcomes[HITS[metric]] for outcomes in seeds]).astype(np.float64)
 
 
 HITS = {"top1_percent": "top1", "top5_percent": "top5"}

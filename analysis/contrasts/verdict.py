@@ -6,9 +6,6 @@ from enum import StrEnum
 LEVEL = 0.95
 """Probability that all intervals of one comparison hold together."""
 
-MARGIN_PERCENT = 0.5
-"""Differences of accuracy up to this, in percentage points, are equivalent unless somebody says otherwise."""
-
 
 class Verdict(StrEnum):
     better = "better"

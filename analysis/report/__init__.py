@@ -7,6 +7,7 @@ from pathlib import Path
 import vl_convert
 
 from ..comparison import compare
+from ..settings import TableSettings
 from .chart import Chart
 from .charts import charts
 from .page import render
@@ -24,6 +25,7 @@ def write_report(
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
     mixed_code: bool = False,
+    margin: float = TableSettings.margin,
 ) -> Path:
     """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
 
@@ -34,6 +36,7 @@ def write_report(
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
         mixed_code: whether results of several versions of the code may be averaged and ranked together.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
         The path of the page.
@@ -43,7 +46,12 @@ def write_report(
         SpeedEnvironmentError: see `compare`.
     """
     comparison = compare(
-        root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, mixed_code=mixed_code
+        root,
+        sweep,
+        fingerprint=fingerprint,
+        mixed_fingerprints=mixed_fingerprints,
+        mixed_code=mixed_code,
+        margin=margin,
     )
     drawn = charts(comparison)
     folder = Path(output)

@@ -15,9 +15,6 @@ from .profile import profiles
 from .speed_curves import speed_curves
 from .style import styles
 
-# Rows share a chart where nothing but the network differs, and its size is by one rule.
-TRAINING = ["task", "data", "resolution", "recipe", "precision", "code", "rule"]
-
 
 def charts(comparison: Comparison) -> list[Chart]:
     """Every chart that the numbers are there for."""
@@ -25,12 +22,11 @@ def charts(comparison: Comparison) -> list[Chart]:
     speed = comparison.speed.assign(label=speed_labels(comparison.speed))
     alone = speed["subject"] == MIXER_ALONE
     look = styles([*rows["label"], *speed["label"]])
-    # A network of its own is as its authors published it.
-    trained = rows[rows["top1_percent"].notna()].assign(rule=rows["budget"].fillna("published"))
+    trained = rows[rows["top1_percent"].notna()]
     found: list[Chart] = []
     with alt.data_transformers.disable_max_rows():
         found += profiles(trained, look)
-        for _, group in trained.groupby(TRAINING, dropna=False, sort=False):
+        for _, group in trained.groupby("regime", sort=False):  # nothing but network and scale differ
             conditions = training_conditions(group.iloc[0])
             found += pareto_charts(group, conditions, look)
             found += learning_curves(group, comparison.curves, conditions, look)
@@ -42,6 +38,6 @@ def charts(comparison: Comparison) -> list[Chart]:
 def training_conditions(row: Mapping[str, Any]) -> str:
     """E.g. `digits, 32×32, recipe short, fp32, budget params`."""
     how = f"recipe {row['recipe']}" if row["recipe"] else row["task"]
-    rule = "" if row["rule"] == "published" else f", budget {row['rule']}"
+    rule = "" if row["budget"] in (None, "published") else f", budget {row['budget']}"
     code = f", code {row['code']}" if row["code"] else ""
     return f"{row['data']}, {row['resolution']}×{row['resolution']}, {how}, {row['precision']}{rule}{code}"

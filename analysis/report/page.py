@@ -126,8 +126,8 @@ def _comparison(comparison: Comparison, look: Mapping[str, Style]) -> str:
     rows = comparison.rows.to_dict("records")
     return (
         '<section class="sortable" id="comparison"><h2>Comparison</h2>'
-        '<p class="hint">Click a heading to sort. Green: the best; pale green and ≈: not distinguishable from it by '
-        "the spread over seeds. Italic: controls, for proportion.</p>"
+        '<p class="hint">Click a heading to sort. Green: better than all others; pale green and ≈: equivalent to '
+        "the best within the margin; ?: unresolved; no sign: worse. Italic: controls, for proportion.</p>"
         f"{_filters(rows)}{_table(layout, rows, look, _choices(rows))}</section>"
     )
 
@@ -198,7 +198,9 @@ def _cell(column: Column, cell: Cell, is_first: bool, before: str) -> str:
     if text.startswith("-"):
         text = f"−{text[1:]}"
     if cell.mark == "near":
-        text = f'<span title="not distinguishable from the best">≈ {text}</span>'
+        text = f'<span title="equivalent to the best within the margin">≈ {text}</span>'
+    if cell.mark == "open":
+        text = f'<span title="unresolved">? {text}</span>'
     if is_first:
         return f'<th scope="row"{classes}{value}>{before}{text}</th>'
     return f"<td{classes}{value}>{text}</td>"

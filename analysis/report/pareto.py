@@ -1,4 +1,4 @@
-"""Accuracy against cost: one mark a network, its spread over seeds, and the front that nothing beats."""
+"""Accuracy against cost: one mark a network, its spread over seeds, and what may be on the front that nothing beats."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ import altair as alt
 import pandas as pd
 
 from ..comparison import SCALES
+from ..contrasts import Membership
 from .chart import HEIGHT, QUIET, WIDTH, Chart, color, emphasis, finish, round_numbers
 from .label_places import Box, place_labels
-from .pareto_front import pareto_front
 from .style import SCALE_SHAPES, Style
 
 # More names than this would hide the marks; hovering still tells.
@@ -58,8 +58,10 @@ def pareto_charts(group: pd.DataFrame, conditions: str, look: Mapping[str, Style
                 kind="pareto",
                 title=f"Top-1 against {cost.name}",
                 conditions=f"{conditions}, environment {environment}" if several else conditions,
-                caption=f"Better is up and {better}. The dashed line joins the networks that no other one, controls "
-                "included, beats in both. Bars: standard deviation over seeds. Hollow: controls."
+                caption=f"Better is up and {better}. The dashed line joins the networks that are certainly on the "
+                "front: shown to be more accurate than all that cost no more, controls included. Pale: not on it, "
+                "since one that costs no more is shown to be more accurate. The others may be. Bars: standard "
+                "deviation over seeds. Hollow: controls."
                 + (" Crosses: published top-1." if cost.published and _published(part).any() else ""),
                 spec=_chart(part, cost, look),
             )
@@ -89,7 +91,8 @@ def _points(part: pd.DataFrame, cost: Cost) -> pd.DataFrame:
                 f"{mean:.2f}" if math.isnan(spread) else f"{mean:.2f} ± {spread:.2f}, {seeds} seeds"
                 for mean, spread, seeds in zip(part["top1_percent"], part["top1_spread"], part["seeds"], strict=True)
             ],
-            "standing": part["standing"].fillna(""),
+            "verdict": part["verdict_in_words"].fillna(""),
+            "front": part[f"front_{cost.column}"].fillna(""),
             "published": part["published_top1_percent"].where(_published(part)) if cost.published else math.nan,
         }
     )
@@ -109,7 +112,8 @@ def _chart(part: pd.DataFrame, cost: Cost, look: Mapping[str, Style]) -> dict[st
         alt.Tooltip("network:N", title="network"),
         alt.Tooltip("accuracy:N", title="top-1 (%)"),
         alt.Tooltip("cost:Q", title=f"{cost.name} ({cost.unit})", format=",.4~g"),
-        alt.Tooltip("standing:N", title="standing"),
+        alt.Tooltip("verdict:N", title="against the best"),
+        alt.Tooltip("front:N", title="front"),
         alt.Tooltip("published:Q", title="published top-1 (%)"),
     ]
     fill = color(look, points["label"])
@@ -119,8 +123,12 @@ def _chart(part: pd.DataFrame, cost: Cost, look: Mapping[str, Style]) -> dict[st
     shape = alt.Shape("scale:N", scale=shapes, legend=legend if len(present) > 1 else None)
     mark = {"x": x, "y": y, "color": fill, "shape": shape, "opacity": emphasis(1.0), "tooltip": tooltip}
 
+    beaten = alt.datum.front == str(Membership.not_on_it)
+    pale = alt.when(beaten).then(alt.value(0.45)).otherwise(alt.value(1.0))
+
     all_points = alt.Chart(points)
-    front = pareto_front(list(zip(points["cost"], points["top1"], strict=True)), cost.less_is_better)
+    certain = points[points["front"] == Membership.certainly].sort_values("cost")
+    front = list(certain.index)
     front_line = alt.Chart(points.loc[front]).mark_line(
         interpolate="step-after" if cost.less_is_better else "step-before",
         strokeDash=[4, 4],
@@ -133,8 +141,12 @@ def _chart(part: pd.DataFrame, cost: Cost, look: Mapping[str, Style]) -> dict[st
         all_points.mark_rule(strokeWidth=1.5).encode(
             x=x, y=alt.Y("low:Q", scale=_scale(y_domain)), y2="high:Q", color=fill, opacity=emphasis(0.55)
         ),
-        all_points.transform_filter("!datum.control").mark_point(filled=True, size=110, strokeWidth=0).encode(**mark),
-        all_points.transform_filter("datum.control").mark_point(filled=False, size=90, strokeWidth=2).encode(**mark),
+        all_points.transform_filter("!datum.control")
+        .mark_point(filled=True, size=110, strokeWidth=0)
+        .encode(fillOpacity=pale, **mark),
+        all_points.transform_filter("datum.control")
+        .mark_point(filled=False, size=90, strokeWidth=2)
+        .encode(strokeOpacity=pale, **mark),
     ]
     if points["published"].notna().any():
         crosses = all_points.transform_filter("isValid(datum.published)").mark_point(

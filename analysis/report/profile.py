@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 from scipy.special import stdtrit
 
-from ..comparison.seeds import CONFIDENCE
+from ..contrasts.verdict import LEVEL
 from .chart import QUIET, Chart, color, emphasis, finish
 from .style import Style
 
@@ -41,7 +41,7 @@ def _marks(rows: pd.DataFrame) -> pd.DataFrame:
         squares = (freedom * of_probe["top1_spread"].fillna(0) ** 2).sum()
         half = float("nan")
         if freedom.sum() > 0:
-            half = float(stdtrit(freedom.sum(), 0.5 + CONFIDENCE / 2)) * sqrt(squares / freedom.sum())
+            half = float(stdtrit(freedom.sum(), 0.5 + LEVEL / 2)) * sqrt(squares / freedom.sum())
         mean = of_probe["top1_percent"]
         part = pd.DataFrame(
             {

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..comparison import Comparison, compare
+from ..settings import TableSettings
 from .latex import to_latex
 from .markdown import to_markdown
 from .terminal import print_comparison
@@ -21,6 +22,7 @@ def write_tables(
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
     mixed_code: bool = False,
+    margin: float = TableSettings.margin,
 ) -> list[Path]:
     """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
 
@@ -28,6 +30,7 @@ def write_tables(
         fingerprint: of the only environment whose speeds are wanted.
         mixed_fingerprints: whether speeds of several environments may stand in one column.
         mixed_code: whether results of several versions of the code may be averaged and ranked together.
+        margin: differences of top-1 up to this, in percentage points, are equivalent.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.tex` and, where speed was measured, `speed.csv`. The CSV files
@@ -38,7 +41,12 @@ def write_tables(
         SpeedEnvironmentError: see `compare`.
     """
     comparison = compare(
-        root, sweep, fingerprint=fingerprint, mixed_fingerprints=mixed_fingerprints, mixed_code=mixed_code
+        root,
+        sweep,
+        fingerprint=fingerprint,
+        mixed_fingerprints=mixed_fingerprints,
+        mixed_code=mixed_code,
+        margin=margin,
     )
     print_comparison(comparison, console or Console())
     return write_comparison(comparison, Path(output))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ..comparison import BEST, NOT_DISTINGUISHABLE
+from ..contrasts import Verdict
 from ..noise import NOISY_SIGN, is_noisy
 
 Row = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Cell:
 
     text: str
     value: float | str | None
-    mark: Literal["", "best", "near", "control", "problem"] = ""
+    mark: Literal["", "best", "near", "open", "control", "problem"] = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Column:
     sparse: bool = False
     essential: bool = True
     numeric: bool = True
+
+
+# Of the verdict on a row's accuracy; worse has no sign.
+MARKS = {Verdict.better: "best", Verdict.equivalent: "near", Verdict.unresolved: "open"}
 
 
 def _missing(value: Any) -> bool:
@@ -98,8 +102,20 @@ def _top1(row: Row) -> Cell:
     if _missing(mean):
         return Cell("", None)
     text = f"{mean:.2f}" if _missing(spread) else f"{mean:.2f} ± {spread:.2f}"
-    mark = {BEST: "best", NOT_DISTINGUISHABLE: "near"}.get(row["standing"], "")
-    return Cell(text, mean, mark)
+    return Cell(text, mean, MARKS.get(row["verdict"], ""))
+
+
+def _verdict(row: Row) -> Cell:
+    text = row["verdict_in_words"]
+    return Cell("", None) if _missing(text) else Cell(text, row["difference_to_best"])
+
+
+def _seeds(row: Row) -> Cell:
+    """How many seeds the mean is of, and of how many that were tried where these are more."""
+    used, attempted = (0 if _missing(row[name]) else int(row[name]) for name in ("seeds", "attempted"))
+    if attempted == 0:
+        return Cell("", None)
+    return Cell(str(used), used) if used == attempted else Cell(f"{used} of {attempted}", used, "problem")
 
 
 def _speed(name: str, heading: str, unit: str, form: str, prefix: str = "", essential: bool = True) -> Column:
@@ -153,7 +169,8 @@ def comparison_columns(rows: pd.DataFrame) -> list[Column]:
         _condition("code", "code", sparse=True),
         _condition("sweep", "sweep", essential=False),
         Column("top1_percent", "top-1", "%", _top1),
-        _number("seeds", "seeds", "", ".0f"),
+        Column("seeds", "seeds", "", _seeds),
+        Column("verdict_in_words", "against the best of the others", "", _verdict, essential=False, numeric=False),
         _number("top1_without_mixers_percent", "top-1 without mixers", "%", ".2f"),
         _number("ema_top1_percent", "top-1 of averaged weights", "%", ".2f", essential=False),
         _number("published_top1_percent", "published top-1", "%, ImageNet-1k", ".1f"),

@@ -33,7 +33,10 @@ def to_latex(comparison: Comparison) -> str:
     """A `table` environment with booktabs rules: the essential columns, and below them how to read the numbers."""
     layout = lay_out_comparison(comparison).essential()
     title = "Comparison of token mixers" + (f", sweep {comparison.sweep}" if comparison.sweep else "")
-    marks = r"Bold: the best; $\approx$: not distinguishable from the best; italic: controls."
+    marks = (
+        r"Bold: better than all others; $\approx$: equivalent to the best within the margin; ?: unresolved; "
+        "no sign: worse; italic: controls."
+    )
     lines = [
         r"% Needs \usepackage{booktabs}.",
         r"\begin{table}",
@@ -70,7 +73,12 @@ def _cell(cell: Cell) -> str:
     text = escape(cell.text)
     if text.startswith("-"):
         text = f"$-${text[1:]}"
-    forms = {"best": rf"\textbf{{{text}}}", "near": rf"{text} $\approx$", "control": rf"\textit{{{text}}}"}
+    forms = {
+        "best": rf"\textbf{{{text}}}",
+        "near": rf"{text} $\approx$",
+        "open": f"{text} ?",
+        "control": rf"\textit{{{text}}}",
+    }
     return forms.get(cell.mark, text)
 
 

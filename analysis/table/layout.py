@@ -45,7 +45,7 @@ class Layout:
 
 def lay_out_comparison(comparison: Comparison) -> Layout:
     """The comparison itself."""
-    sections = ["task", "data", "recipe", "resolution", "precision", "scale", "budget", "control"]
+    sections = ["comparison", "control"]
     columns = comparison_columns(comparison.rows)
     if comparison.sweep is not None:
         columns = [column for column in columns if column.name != "sweep"]

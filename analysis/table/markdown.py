@@ -6,7 +6,10 @@ from ..comparison import Comparison
 from .columns import Cell, Column
 from .layout import Layout, lay_out_comparison, lay_out_speed
 
-MARKS_NOTE = "**Bold**: the best. ≈: not distinguishable from the best. *Italic*: controls, for proportion."
+MARKS_NOTE = (
+    "**Bold**: better than all others. ≈: equivalent to the best within the margin. ?: unresolved. No sign: worse. "
+    "*Italic*: controls, for proportion."
+)
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -52,7 +55,9 @@ def _heading(column: Column) -> str:
 
 def _cell(cell: Cell) -> str:
     text = _escape(cell.text)
-    return {"best": f"**{text}**", "near": f"{text} ≈", "control": f"*{text}*"}.get(cell.mark, text)
+    return {"best": f"**{text}**", "near": f"{text} ≈", "open": f"{text} ?", "control": f"*{text}*"}.get(
+        cell.mark, text
+    )
 
 
 def _escape(text: str) -> str:

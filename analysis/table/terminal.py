@@ -9,7 +9,7 @@ from .columns import Cell
 from .layout import Layout, lay_out_comparison, lay_out_speed
 
 STYLES = {"best": "bold green", "near": "green", "control": "italic dim", "problem": "red"}
-SIGNS = {"best": " *", "near": " ≈"}
+SIGNS = {"best": " *", "near": " ≈", "open": " ?"}
 # What a narrow terminal does without, in this order.
 DROPPED_FIRST = (
     "top1_without_mixers_percent",

@@ -11,8 +11,9 @@ from .tables import markdown_tables, printed, written
 def test_a_row_whose_cells_all_failed_has_empty_numbers(tmp_path):
     write_cell(tmp_path, failed(train_record("halo", 0.0), "RuntimeError: boom"))
     ((row,),) = markdown_tables(written(tmp_path, tmp_path / "tables")["comparison.md"])
-    assert row["not completed"] == "1 failed"
+    assert (row["seeds"], row["not completed"]) == ("0 of 1", "1 failed")
     assert set(row) == {"network", "mixer", "scale", "task", "data", "recipe", "resolution", "precision", "sweep"} | {
+        "seeds",
         "not completed",
         "published params",
         "published top-1 (%, ImageNet-1k)",
@@ -26,14 +27,15 @@ def test_markdown(two_mixers, tmp_path):
     assert halo["mixer"] == "halo"
     assert halo["params (M)"] == "4.39"
     assert halo["MACs (M)"] == "61.2"
-    assert halo["top-1 (%)"] == "**97.50 ± 0.71**"
+    assert halo["top-1 (%)"] == "97.50 ± 0.71 ?"
     assert halo["inference (images/s)"] == "400"
     assert halo["inference latency (ms)"] == "20.0 ± 0.5"
     assert halo["training memory (MiB)"] == "778"
     assert sra["top-1 (%)"] == "90.50 ± 0.71"
     assert sra["training step (images/s)"] == "out of memory"
     assert identity["mixer"] == "*identity*"
-    assert identity["top-1 (%)"] == "96.40 ≈"
+    assert identity["top-1 (%)"] == "96.40 ?"
+    assert sra["against the best of the others"] == "worse by 2.83 to 11.17 points"
     assert identity["inference (images/s)"] == ""
     assert [row["mode"] for row in speed] == ["inference", "training"] * 2
     assert "All rows: network unified, scale micro, task train, data digits, recipe short, resolution 32" in text
@@ -57,9 +59,8 @@ def test_latex(two_mixers, tmp_path):
     text = written(two_mixers, tmp_path / "tables")["comparison.tex"]
     headings = text[text.index(r"\toprule") :].split("\n")[1].removesuffix(r" \\").split(" & ")
     rows = [dict(zip(headings, cells, strict=True)) for cells in latex_rows(text)]
-    assert rows[0]["top-1"] == r"\textbf{97.50 $\pm$ 0.71}"
+    assert rows[0]["top-1"] == r"97.50 $\pm$ 0.71 ?"
     assert rows[2]["mixer"] == r"\textit{identity}"
-    assert rows[2]["top-1"] == r"96.40 $\approx$"
     (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
     assert len(columns) == len(headings)
 
@@ -99,9 +100,9 @@ def test_markdown_escapes(tmp_path):
 def test_terminal(two_mixers):
     text = printed(two_mixers, width=60)
     (halo,) = [line.split() for line in text.split("\n") if line.startswith("halo")]
-    assert halo == ["halo", "97.50", "±", "0.71", "*", "2", "75.8", "4.39", "61.2", "400", "125", "778"]
+    assert halo == ["halo", "97.50", "±", "0.71", "?", "2", "75.8", "4.39", "61.2", "400", "125", "778"]
     assert "…" not in text  # a file takes lines of any length
-    assert "* is the best, ≈ not distinguishable from it" in text
+    assert "≈ within 0.5 points of the best, ? unresolved, no sign: worse" in text
 
 
 def test_a_narrow_terminal_drops_columns_and_says_which(two_mixers):

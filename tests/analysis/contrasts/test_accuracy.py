@@ -31,7 +31,7 @@ def test_bounds_of_pairs_are_tukeys():
 
 def test_bounds_to_a_reference_are_dunnetts():
     rows = {"control": ALIKE[0], "a": ALIKE[1], "b": ALIKE[2], "c": ALIKE[3]}
-    found = against_reference(compare_rows(scored(rows), "top1_percent"), "control")
+    found = against_reference(compare_rows(scored(rows), "top1_percent"), "control", 0.5)
     theirs = dunnett(*ALIKE[1:], control=ALIKE[0], random_state=np.random.default_rng(0)).confidence_interval(0.95)
     assert [each.row for each in found] == ["a", "b", "c"]
     # Theirs are integrals over random points; ours give half of the error to each side.
@@ -102,7 +102,7 @@ def test_a_wide_spread_stays_with_its_row():
 def test_without_any_spread_nothing_is_concluded(rows):
     compared = compare_rows(scored(rows), "top1_percent")
     assert compared.covers == "nothing"
-    for contrast in against_best(compared):
+    for contrast in against_best(compared, 0.5):
         assert (contrast.verdict, contrast.low, contrast.needed) == ("unresolved", None, None)
         assert contrast.sentence() == "unresolved; the seeds' spread is not known"
 
@@ -131,7 +131,7 @@ def test_a_seed_that_diverged_is_named_and_hides_nothing():
     compared = compare_rows(scored(good | {"c": [78.0, 31.0, 78.1]}), "top1_percent")
     assert [(each.row, each.seed, each.score) for each in compared.diverged] == [("c", 1, 31.0)]
     assert compared.seeds_in_words("c") == "2 of 3 seeds, without seed 1 (31.00), which diverged"
-    assert [each.verdict for each in against_best(compared)] == ["better", "worse", "worse"]
+    assert [each.verdict for each in against_best(compared, 0.5)] == ["better", "worse", "worse"]
 
 
 def test_two_seeds_that_diverged_do_not_hide_each_other():
@@ -189,4 +189,4 @@ def test_an_unknown_column_or_reference_is_named():
     with pytest.raises(ValueError, match="no columns of observations: epochs; there are row, seed"):
         observations([{"row": "a", "epochs": 3}])
     with pytest.raises(ValueError, match="reference=c: choose a row with a score, a, b"):
-        against_reference(compare_rows(scored({"a": [1.0, 2.0], "b": [1.0, 2.0]}), "top1_percent"), "c")
+        against_reference(compare_rows(scored({"a": [1.0, 2.0], "b": [1.0, 2.0]}), "top1_percent"), "c", 0.5)

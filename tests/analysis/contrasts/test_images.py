@@ -37,14 +37,14 @@ def test_seeds_that_are_right_equally_often_still_have_an_error():
     compared = compare_rows(table, "top1_percent", outcomes)
     assert compared.covers == "seeds and images"
     assert [each.verdict for each in against_best(compared, margin=0.1)] == ["unresolved", "unresolved"]
-    assert against_best(compared)[0].high > 0.4
+    assert against_best(compared, 0.5)[0].high > 0.4
 
 
 def test_one_seed_each_is_compared_over_images_and_says_so():
     outcomes = {("a", 0): all_right_but(355, [0]), ("b", 0): all_right_but(355, range(200))}
     compared = compare_rows(scored({"a": [99.7], "b": [43.7]}), "top1_percent", outcomes)
     assert compared.covers == "images"
-    assert [each.verdict for each in against_best(compared)] == ["better", "worse"]
+    assert [each.verdict for each in against_best(compared, 0.5)] == ["better", "worse"]
 
 
 def test_where_outcomes_are_missing_the_interval_is_of_the_seeds_only():
@@ -56,7 +56,7 @@ def test_where_outcomes_are_missing_the_interval_is_of_the_seeds_only():
 def test_identical_networks_are_equivalent_without_any_error():
     outcomes = {(row, seed): all_right_but(100, [0]) for row in "ab" for seed in (0, 1)}
     compared = compare_rows(scored({"a": [99.0, 99.0], "b": [99.0, 99.0]}), "top1_percent", outcomes)
-    assert {each.verdict for each in against_best(compared)} == {"equivalent"}
+    assert {each.verdict for each in against_best(compared, 0.5)} == {"equivalent"}
 
 
 def test_images_are_matched_by_key_and_those_that_one_lacks_left_out():

@@ -65,7 +65,7 @@ def test_the_browser_finds_nothing_wrong(page, report):
 def test_rows(fresh):
     mixers = ["dcnv3", "halo", "sra", "identity"]
     assert column(fresh, "mixer") == [*mixers[:3], "identity", "pooling", *mixers]
-    assert column(fresh, "top-1")[:3] == ["97.90 ± 0.42", "≈ 97.50 ± 0.71", "94.50 ± 0.71"]
+    assert column(fresh, "top-1")[:3] == ["? 97.90 ± 0.42", "? 97.50 ± 0.71", "94.50 ± 0.71"]
     assert column(fresh, "not completed")[4] == "1 failed"
     assert fresh.locator("#comparison output").inner_text() == "9 rows"
     assert fresh.locator("#unfinished tbody tr").count() == 1
@@ -106,10 +106,11 @@ def test_filters(fresh):
 def test_charts_have_their_marks(page):
     assert page.locator("figure svg.marks").count() == page.locator("figure").count() == 10
     # Two scales of four mixers; dcnv3 ran out of memory in training.
-    for figure, count in zip(page.locator("figure.pareto").all(), (8, 8, 8, 6), strict=True):
+    # All of a scale have as many parameters, and none is shown to be the best: that front has nothing certain.
+    for figure, count, fronts in zip(page.locator("figure.pareto").all(), (8, 8, 8, 6), (0, 1, 1, 1), strict=True):
         assert figure.locator(".mark-symbol.role-mark path").count() == count
         assert figure.locator(".mark-rule.role-mark line").count() == count
-        assert figure.locator(".mark-line.role-mark path").count() == 1
+        assert figure.locator(".mark-line.role-mark path").count() == fronts
         names = figure.locator(".mark-text.role-mark text").all_text_contents()
         assert len(names) == count
         assert "halo micro" in names

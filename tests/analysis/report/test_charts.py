@@ -6,7 +6,6 @@ from analysis.comparison import compare
 from analysis.report import write_report
 from analysis.report.charts import charts
 from analysis.report.label_places import CHARACTER_WIDTH, HEIGHT, place_labels
-from analysis.report.pareto_front import pareto_front
 from analysis.report.style import styles
 from tests.analysis.record_tree import ENVIRONMENT, IMAGENET, cell_record, speed_row, train_record, write_cell
 
@@ -105,20 +104,6 @@ def test_published_accuracies_are_drawn_beside_measured_ones_of_the_same_data_on
     assert "Crosses: published" in same.caption
     assert {row["published"] for row in chart_data(same.spec) if row.get("published")} == {75.8, 72.8}
     assert "published" not in drawn[0].caption
-
-
-@pytest.mark.parametrize(
-    ("points", "less_is_better", "front"),
-    [
-        ([(1, 80), (2, 90), (3, 85), (4, 95)], True, [0, 1, 3]),
-        ([(1, 80), (2, 90), (3, 85), (4, 75)], False, [1, 2, 3]),
-        ([(1, 80), (1, 90), (2, 90)], True, [1]),
-        ([(1, 80), (1, 80)], True, [0, 1]),
-        ([], True, []),
-    ],
-)
-def test_pareto_front(points, less_is_better, front):
-    assert pareto_front(points, less_is_better) == front
 
 
 def test_names_in_a_chart_do_not_cover_each_other():
