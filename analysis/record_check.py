@@ -52,6 +52,8 @@ class Keys:
 
     keys: Mapping[str, "Rule"] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
+    not_empty: tuple[str, ...] = ()
+    """May be absent, but not null."""
 
 
 class Plain:
@@ -109,7 +111,7 @@ RESULTS = Keys(
 ROW = Keys(
     {
         "candidate": Text(),
-        "config": Keys({"network": NETWORK, "mixer": MIXER, "scale": Text()}),  # what of the record's is another
+        "config": Keys({"network": NETWORK, "mixer": MIXER, "scale": Text()}, not_empty=("network",)),
         "subject": Text(),
         "fingerprint": Text(),
         "mode": Text(),
@@ -124,9 +126,10 @@ ROW = Keys(
         "cudnn_benchmark": Flag(),
         **dict.fromkeys(("batch_size", "resolution", "columns", "dim", "threads"), COUNT),
         **dict.fromkeys(("params", "macs", "steps", "turns"), NATURAL),
-        **dict.fromkeys(("latency_ms", "latency_p95_ms", "images_per_second", "peak_memory_mib"), POSITIVE),
+        **dict.fromkeys(("latency_ms", "latency_p95_ms", "images_per_second"), POSITIVE),
         **dict.fromkeys(("speedup", "speedup_low", "speedup_high"), POSITIVE),
         "latency_iqr_ms": NOT_NEGATIVE,
+        "peak_memory_mib": NOT_NEGATIVE,
         "*_per_second": NOT_NEGATIVE,
         "*_percent": NOT_NEGATIVE,
     },
@@ -188,7 +191,7 @@ def _wrong(value: Any, rule: Rule, key: str) -> str | None:
 
 def _wrong_keys(value: Mapping[str, Any], rule: Keys, key: str) -> str | None:
     prefix = f"{key}." if key else ""
-    for name in rule.needed:
+    for name in (*rule.needed, *(name for name in rule.not_empty if name in value)):
         if value.get(name) is None:
             return f"it has no {prefix}{name}"
     for name, item in value.items():

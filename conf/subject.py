@@ -20,6 +20,9 @@ def check_subject(config: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"{key}: a mixer alone (subject=mixer) has no network and no scale, but dim=CHANNELS"
             )
+    for key in ("budget", "dims", "depths"):
+        if config["network"].get(key) is not None:
+            raise ConfigurationError(f"network.{key}: a mixer alone (subject=mixer) has no network, but dim=CHANNELS")
     if config["network"]["mixers"]:
         raise ConfigurationError("network.mixers: a mixer alone (subject=mixer) is mixer=NAME, or task.compare=[NAMES]")
     if config["dim"] is None or config["dim"] < 1:

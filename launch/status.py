@@ -81,7 +81,10 @@ def status_table(
     """One line a cell, of at most `width` columns, for at most `rows` cells (None: all); then how many there are."""
     order = {state: number for number, state in enumerate((*STATES, "completed"))}
     shown = sorted(found, key=lambda standing: order[standing.state])[:rows]
-    shown = found if len(shown) == len(found) else shown
+    names = _names(sweep, found, shown)
+    if len(shown) == len(found):
+        by_name = sorted(range(len(names)), key=names.__getitem__)
+        shown, names = [shown[index] for index in by_name], [names[index] for index in by_name]
     counts = Counter(standing.state for standing in found)
     states = ", ".join(
         f"{counts[state]:,} {state.replace('_', ' ')}" for state in ("completed", *STATES) if counts[state]
@@ -89,7 +92,7 @@ def status_table(
     lines = [f"{len(found):,} cells: {states}"]
     if len(shown) < len(found):
         lines.append(f"{len(found) - len(shown):,} cells are not shown; --all shows them")
-    columns = _columns(sweep, found, shown)
+    columns = _columns(names, shown)
     table = _table(columns, [standing.state for standing in shown], width)
     # What somebody has to know to mend a cell is said whole, if not in its line.
     room = table.columns[-1].width
@@ -99,10 +102,10 @@ def status_table(
     return Group(*texts, *(Text(problem, style="yellow") for problem in problems))
 
 
-def _columns(sweep: Sweep, found: Sequence[Standing], shown: Sequence[Standing]) -> dict[str, list[str]]:
+def _columns(names: list[str], shown: Sequence[Standing]) -> dict[str, list[str]]:
     """Heading -> a text for each cell that is shown. Columns that say nothing are not there."""
     facts = [_facts(standing) for standing in shown]
-    columns = {"cell": _names(sweep, found, shown), "state": [standing.state for standing in shown]}
+    columns = {"cell": names, "state": [standing.state for standing in shown]}
     columns |= {name: [fact[name] for fact in facts] for name in ("node", *NUMBERS, "said")}
     under_way = any(standing.state != "completed" for standing in shown)
     if not under_way:

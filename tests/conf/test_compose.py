@@ -152,6 +152,10 @@ def test_values_by_stage():
         (["mixer=halo", "subject=mixer", "dim=96", "resolution=7"], ["subject", "speed", "complexity"]),
         (["mixer=halo", "subject=mixer", "task=speed", "resolution=7"], ["dim", "channels"]),
         (["mixer=halo", "subject=mixer", "task=speed", "resolution=7", "dim=0"], ["dim=0", "channels"]),
+        (
+            ["mixer=halo", "subject=mixer", "task=speed", "dim=96", "resolution=7", "network.budget=macs"],
+            ["network.budget", "subject=mixer"],
+        ),
         (["mixer=halo", "subject=mixer", "task=speed", "dim=96"], ["resolution", "[56,56]", "task.resolutions"]),
         (["mixer=halo", "subject=mixer", "task=speed", "dim=96", "resolution=[7,7,7]"], ["resolution", "[7, 7, 7]"]),
         (["mixer=halo", "subject=mixer", "task=speed", "dim=96", "resolution=wide"], ["resolution", "wide"]),

@@ -47,7 +47,7 @@ def sentence(*overrides, root="cell", check=to_cell):
         (["mixr=halo"], "mixr: there is no such key, did you mean mixer?"),
         (["mixer=hallo"], "sra; did you mean halo?"),
         (["experiment=digit"], "experiment=digit: choose from digits, fashion_mnist"),
-        (["scale=mikro"], "expected one of [micro, tiny, small, base, large]; did you mean micro?"),
+        (["scale=mikro"], "large]; did you mean micro?"),
         (["mixer.block_size=7"], "mixer.block_size: there is no such key; choose mixer=NAME first"),
         ([*HALO, "mixer.block_size.x=7"], "mixer.block_size is a value, without keys of its own"),
         ([*HALO, "network.options.layer_scale=1"], "layer_scale_init"),

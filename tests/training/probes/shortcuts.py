@@ -44,22 +44,23 @@ def bag_of_patches(images: np.ndarray) -> np.ndarray:
 def accuracy(features: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
     """Share of right answers of a ridge regression on the second half, learned on the first; how many were asked.
 
-    The question is always which of two classes it is. Among more, the largest of several scores that are pure noise is
-    right more often than by chance: the score of an image's own class spreads most, as its images resemble it most.
+    The question is which of two classes it is, for each class against each other one, all equally weighted: who always
+    says the same is right half of the time. Among more classes, the largest of scores that are pure noise is right more
+    often than by chance: that of an image's own class spreads most, as its images resemble it most.
     """
-    half = len(labels) // 2
+    half, classes = len(labels) // 2, labels.max() + 1
     mean, spread = features[:half].mean(0), features[:half].std(0) + 1e-3
     known, asked = (
         np.hstack([(part - mean) / spread, np.ones((len(part), 1))]) for part in (features[:half], features[half:])
     )
-    targets = np.eye(labels.max() + 1)[labels[:half]]
+    targets = np.eye(classes)[labels[:half]]
     weights = np.linalg.solve(known.T @ known + 0.1 * half * np.eye(known.shape[1]), known.T @ targets)
     # Equal features may differ in their last digits, by the order of their sums.
     scores, answers = (asked @ weights).round(9), labels[half:]
-    others = (answers + 1) % (labels.max() + 1)
-    each = np.arange(len(answers))
-    better = scores[each, answers] - scores[each, others]
-    return float(((better > 0) + 0.5 * (better == 0)).mean()), len(answers)
+    better = scores[np.arange(half), answers][:, None] - scores
+    right = ((better > 0) + 0.5 * (better == 0)).sum(1) - 0.5  # without the class against itself
+    shares = [right[answers == label].mean() / (classes - 1) for label in range(classes)]
+    return float(np.mean(shares)), half
 
 
 def is_chance(share: float, asked: int, confidence: float = 0.999) -> bool:
