@@ -19,12 +19,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
 	@touch $@
 
-# Nine mixers, two seeds, on images that come with scikit-learn; how fast each is; then the tables of what completed.
+# Two probes, nine mixers, three seeds, on two cores; how fast each mixer is; then the tables of what completed.
 bench: setup
 	@status=0; \
-	$(RUN) run.py experiment=digits || status=$$?; \
-	$(RUN) run.py experiment=digits task=speed task.warmup_seconds=0.5 task.seconds=1 || status=$$?; \
-	$(RUN) run.py task=table sweep=digits && exit $$status
+	$(RUN) run.py experiment=probes platform=local platform.processes=2 || status=$$?; \
+	$(RUN) run.py experiment=probes task=speed task.warmup_seconds=0.5 task.seconds=1 || status=$$?; \
+	$(RUN) run.py task=table sweep=probes && exit $$status
 
 test: setup-test browser
 	$(RUN) -m pytest -n auto --durations=15

@@ -16,6 +16,8 @@ from ..images import Split, StoredImages
 from .probe import GREY, MARGIN, PROBES, Probe, build_probe
 
 for _file in pkgutil.iter_modules(__path__):
+    if _file.name == "__main__":
+        continue
     importlib.import_module(f".{_file.name}", __name__)
 
 __all__ = ["PROBES", "Probe", "ProbeSource", "build_probe"]
