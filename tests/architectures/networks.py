@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from architectures import list_networks
 from architectures.network import TIMM_NETWORKS
 from mixers import MIXERS, Mixer, register
+from mixers.dynamic_depthwise_conv import DynamicDepthwiseConv
 
 OURS = [name for name in list_networks() if name not in TIMM_NETWORKS]
 SMALLEST = [name for name in OURS if "_micro" in name or ("_tiny" in name and not name.startswith("unified_"))]
@@ -49,7 +50,9 @@ def audible(network: nn.Module) -> nn.Module:
             parameter.copy_(noise / parameter[0].numel() ** 0.5)
         else:
             parameter.copy_(0.1 * noise + key.endswith(("weight", "gamma")))
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    # Those of generated kernels see one value an image: statistics of four would be noise, and kernels enlarge it.
+    generators = [module.bn for module in network.modules() if isinstance(module, DynamicDepthwiseConv)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module not in generators]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.train().momentum = 1.0

@@ -33,7 +33,9 @@ from .test_checkpoints import Malicious
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "stm"
 NETWORK = "unified_convnext_micro"
-UNRELEASED = {"unified_dcn_v3_large", "i_dynamic_dwnet_tiny", "i_dynamic_dwnet_base"}
+UNRELEASED = {"unified_dcn_v3_large", "i_dynamic_dwnet_tiny", "i_dynamic_dwnet_base"} | {
+    f"unified_{network}_nano" for network in ("halo", "pvt", "swin", "convnext", "dcn_v3")
+}
 
 
 def released_file(path: Path, network: str = NETWORK) -> Path:

@@ -311,7 +311,7 @@ def test_without_downsampling_only_the_mixers_reach_beyond_the_stem() -> None:
     image = torch.randn(1, 3, 32, 32, requires_grad=True)
     maps = network.forward_features(image)
     assert maps.shape == (1, 8, 8, 48)
-    maps[0, 4, 4].sum().backward()
+    maps[0, 4, 4, 0].backward()  # the sum over channels is what the norm makes it, whatever is seen
     seen = image.grad[0].abs().sum(0) > 0
     assert seen.nonzero().amin(0).tolist() == [13, 13]
     assert seen.nonzero().amax(0).tolist() == [19, 19]
