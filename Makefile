@@ -27,10 +27,10 @@ bench: setup
 	$(RUN) run.py task=table sweep=probes && exit $$status
 
 test: setup-test browser
-	$(RUN) -m pytest -n auto --durations=15
+	$(RUN) -m pytest -n auto --dist worksteal --durations=15
 
 test-slow: setup-test browser fashion-mnist
-	$(RUN) -m pytest -n auto -m slow --durations=15
+	$(RUN) -m pytest -n auto --dist worksteal -m slow --durations=15
 
 # Sweeps on a real Slurm that the tests start on this machine, one after another: they wait more than they compute.
 test-slurm: setup-test slurm
