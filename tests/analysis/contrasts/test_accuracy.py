@@ -140,10 +140,17 @@ def test_two_seeds_that_diverged_do_not_hide_each_other():
     assert [(each.row, each.seed) for each in compared.diverged] == [("a", 3), ("b", 2)]
 
 
-def test_of_two_seeds_the_lower_one_diverged():
-    rows = {name: [80.0 + shift, 80.3 + shift] for name, shift in (("a", 0.0), ("b", 1.0), ("c", 2.0))}
-    compared = compare_rows(scored(rows | {"d": [20.0, 80.0]}), "top1_percent")
-    assert [(each.row, each.seed) for each in compared.diverged] == [("d", 0)]
+@pytest.mark.parametrize("learned_once", [[50.0, 100.0], [50.0, 100.0, 50.0], [50.0, 100.0, 100.0, 50.0]], ids=len)
+def test_seeds_that_are_no_smaller_part_have_not_diverged(learned_once):
+    """A mixer that learns now and then has the mean of that."""
+    rows = {name: [90.0 + shift, 90.2 + shift, 90.1 + shift] for name, shift in (("a", 0.0), ("b", 2.0), ("c", 4.0))}
+    compared = compare_rows(scored(rows | {"d": learned_once}), "top1_percent")
+    assert compared.diverged == []
+    mean = sum(learned_once) / len(learned_once)
+    found = {each.row: each for each in against_best(compared, 0.5)}
+    assert compared.estimates.means[-1] == pytest.approx(mean)
+    assert found["d"].verdict == "unresolved"
+    assert found["d"].difference == pytest.approx(mean - 94.1)
 
 
 def test_a_bad_seed_has_not_diverged():
