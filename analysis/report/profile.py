@@ -27,7 +27,8 @@ def profiles(trained: pd.DataFrame, look: Mapping[str, Style]) -> Iterator[Chart
             title="Ability profile" + (f", {scale}" if isinstance(scale, str) else ""),
             conditions=f"recipe {recipe}, {precision}",
             caption="Top-1 on each probe, mean over seeds. Bars: 95 % intervals of the means by the spread over seeds, "
-            "pooled over the rows of a probe; none where no row has two seeds. Dashes: chance. Hollow: controls.",
+            "pooled over the rows of a probe, or a row's own where that is wider; none where no row has two seeds. "
+            "Dashes: chance. Hollow: controls.",
             spec=_chart(_marks(rows), look),
         )
 
@@ -38,10 +39,13 @@ def _marks(rows: pd.DataFrame) -> pd.DataFrame:
     for data, of_probe in rows.groupby("data", sort=False):
         seeds = of_probe["seeds"].astype("float64")
         freedom = (seeds - 1).clip(lower=0)
-        squares = (freedom * of_probe["top1_spread"].fillna(0) ** 2).sum()
-        half = float("nan")
+        spreads = of_probe["top1_spread"].fillna(0)
+        half = pd.Series(float("nan"), index=of_probe.index)
         if freedom.sum() > 0:
-            half = float(stdtrit(freedom.sum(), 0.5 + LEVEL / 2)) * sqrt(squares / freedom.sum())
+            pooled = sqrt((freedom * spreads**2).sum() / freedom.sum())
+            own = spreads > pooled
+            quantile = stdtrit(freedom.where(own, freedom.sum()), 0.5 + LEVEL / 2)
+            half = quantile * spreads.where(own, pooled)
         mean = of_probe["top1_percent"]
         part = pd.DataFrame(
             {

@@ -145,6 +145,12 @@ def test_the_profile_of_probes_is_the_first_chart(tmp_path):
     assert (halo["top1"], halo["chance"], marks["retrieval", "halo"]["chance"]) == (91.0, 50.0, 25.0)
     assert halo["high"] - halo["top1"] == pytest.approx(4.3027 * 2**0.5 / 2**0.5, abs=1e-3)
     assert marks["relation", "identity"]["control"]
+    # One that learns now and then is known worse than the others: t(0.975, 1) · s / √2 of its own, cut at what can be.
+    for seed, top1 in enumerate((40.0, 60.0)):
+        data = {"name": "probe_relation", "resolution": 36, "num_classes": 2}
+        write_cell(tmp_path, train_record("sra", top1, seed=seed, scale="nano", data=data))
+    unsteady = {(row["probe"], row["label"]): row for row in chart_data(charts(compare(tmp_path))[0].spec)}
+    assert (unsteady["relation", "sra"]["low"], unsteady["relation", "sra"]["high"]) == (0.0, 100.0)
     page = write_report(tmp_path, tmp_path / "report")
     assert (tmp_path / "report" / "profile.png").stat().st_size > 1000
     assert page.read_text().index("Ability profile") < page.read_text().index("Top-1 against")
