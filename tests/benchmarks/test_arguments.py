@@ -1,6 +1,7 @@
 """Numbers on the command lines of benchmarks/: what cannot work is refused in one sentence that names the option."""
 
 import pytest
+import torch
 
 from benchmarks import __main__ as speed
 from benchmarks import anatomy
@@ -27,5 +28,6 @@ def test_a_number_that_cannot_work(command, arguments, said, capsys):
 
 def test_an_output_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").touch()
+    threads = ["--threads", str(torch.get_num_threads())]
     with pytest.raises(LaunchError, match="give another folder"):
-        speed.main(["unified_pvt_tiny", "--output", str(tmp_path / "file")])
+        speed.main(["unified_pvt_tiny", *threads, "--output", str(tmp_path / "file")])
