@@ -19,9 +19,9 @@ def table(
     margin: float,
 ) -> int:
     """Write the tables and the report of the records under `root`, of one sweep or all, and print the comparison."""
-    from analysis.comparison import NoRecordsError, SpeedEnvironmentError
+    from analysis.comparison import NoRecordsError, SpeedEnvironmentError, compare
     from analysis.report import write_report
-    from analysis.table import write_tables
+    from analysis.table import print_comparison, write_tables
 
     if not margin > 0:
         print(f"task.margin={margin}: must be positive, in percentage points", file=sys.stderr)
@@ -29,14 +29,16 @@ def table(
     folder = destination or root / (sweep or "") / "tables"
     console = Console()
     try:
-        wanted = {
-            "fingerprint": fingerprint,
-            "mixed_fingerprints": mixed_fingerprints,
-            "mixed_code": mixed_code,
-            "margin": margin,
-        }
-        paths = write_tables(root, folder, sweep, console, **wanted)
-        paths.append(write_report(root, folder, sweep, **wanted))
+        comparison = compare(
+            root,
+            sweep,
+            fingerprint=fingerprint,
+            mixed_fingerprints=mixed_fingerprints,
+            mixed_code=mixed_code,
+            margin=margin,
+        )
+        print_comparison(comparison, console)
+        paths = [*write_tables(comparison, folder), write_report(comparison, folder)]
     except (NoRecordsError, SpeedEnvironmentError) as error:
         print(error, file=sys.stderr)
         return 1

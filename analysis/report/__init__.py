@@ -6,8 +6,7 @@ from pathlib import Path
 
 import vl_convert
 
-from ..comparison import compare
-from ..settings import TableSettings
+from ..comparison import Comparison
 from .chart import Chart
 from .charts import charts
 from .page import render
@@ -17,44 +16,13 @@ __all__ = ["write_report"]
 WHITE = "#ffffff"
 
 
-def write_report(
-    root: Path | str,
-    output: Path | str,
-    sweep: str | None = None,
-    *,
-    fingerprint: str | None = None,
-    mixed_fingerprints: bool = False,
-    mixed_code: bool = False,
-    margin: float = TableSettings.margin,
-) -> Path:
-    """Write `report.html` about the records under `root`, of one sweep or all, into the folder `output`.
+def write_report(comparison: Comparison, folder: Path) -> Path:
+    """Write `report.html` about `comparison` into `folder`, and return its path.
 
     Beside it, for documents, `profile` and `pareto` as `.svg` and `.png`: the first ability profile and the first chart
     of accuracy against cost, if there are any.
-
-    Args:
-        fingerprint: of the only environment whose speeds are wanted.
-        mixed_fingerprints: whether speeds of several environments may stand in one column.
-        mixed_code: whether results of several versions of the code may be averaged and ranked together.
-        margin: differences of top-1 up to this, in percentage points, are equivalent.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        NoRecordsError: there is no record to compare.
-        SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(
-        root,
-        sweep,
-        fingerprint=fingerprint,
-        mixed_fingerprints=mixed_fingerprints,
-        mixed_code=mixed_code,
-        margin=margin,
-    )
     drawn = charts(comparison)
-    folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
     page.write_text(render(comparison, drawn, now=datetime.now(UTC)), encoding="utf-8")

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
-from ..comparison import Comparison, compare
-from ..settings import TableSettings
+from ..comparison import Comparison
 from .latex import to_latex
 from .markdown import to_markdown
 from .terminal import print_comparison
@@ -13,47 +10,13 @@ from .terminal import print_comparison
 __all__ = ["print_comparison", "to_latex", "to_markdown", "write_tables"]
 
 
-def write_tables(
-    root: Path | str,
-    output: Path | str,
-    sweep: str | None = None,
-    console: Console | None = None,
-    *,
-    fingerprint: str | None = None,
-    mixed_fingerprints: bool = False,
-    mixed_code: bool = False,
-    margin: float = TableSettings.margin,
-) -> list[Path]:
-    """Compare the records under `root`, of one sweep or all, print the table and write it to the folder `output`.
-
-    Args:
-        fingerprint: of the only environment whose speeds are wanted.
-        mixed_fingerprints: whether speeds of several environments may stand in one column.
-        mixed_code: whether results of several versions of the code may be averaged and ranked together.
-        margin: differences of top-1 up to this, in percentage points, are equivalent.
+def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write `comparison` to `folder`.
 
     Returns:
         `comparison.md`, `comparison.csv`, `comparison.tex` and, where speed was measured, `speed.csv`. The CSV files
         have every column, in plain units; the others leave out what is empty and say once what all rows share.
-
-    Raises:
-        NoRecordsError: there is no record to compare.
-        SpeedEnvironmentError: see `compare`.
     """
-    comparison = compare(
-        root,
-        sweep,
-        fingerprint=fingerprint,
-        mixed_fingerprints=mixed_fingerprints,
-        mixed_code=mixed_code,
-        margin=margin,
-    )
-    print_comparison(comparison, console or Console())
-    return write_comparison(comparison, Path(output))
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write the files of `write_tables`."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "comparison.md": to_markdown(comparison),

@@ -6,7 +6,7 @@ import re
 from rich.console import Console
 
 from analysis.comparison import compare
-from analysis.table import write_tables
+from analysis.table import print_comparison, write_tables
 
 
 def rows_of(root, sweep=None, published=None) -> list[dict]:
@@ -14,13 +14,13 @@ def rows_of(root, sweep=None, published=None) -> list[dict]:
 
 
 def written(root, output) -> dict[str, str]:
-    paths = write_tables(root, output, console=Console(file=io.StringIO()))
+    paths = write_tables(compare(root), output)
     return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
 
 def printed(root, **console) -> str:
     file = io.StringIO()
-    write_tables(root, root / "tables", console=Console(file=file, **console))
+    print_comparison(compare(root), Console(file=file, **console))
     return file.getvalue()
 
 

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from rich.console import Console
 
+from analysis.comparison import compare
 from analysis.record import UnreadableRecordError, read_record
 from analysis.record_check import what_is_wrong
-from analysis.table import write_tables
+from analysis.table import print_comparison, write_tables
 
 from .record_tree import cell_record, speed_row, train_record, write_cell
 
@@ -72,7 +74,9 @@ def test_a_table_leaves_odd_records_out_and_names_each_once(tmp_path, capsys):
     write_cell(tmp_path, train_record("halo", 97.5))
     odd = {"sra": ("results.top1_percent", 1e308), "pooling": ("results.macs", 0), "dcnv3": ("rows", [1, 2, "x"])}
     paths = [write_cell(tmp_path, changed(train_record(name, 96.0), *at)) for name, at in odd.items()]
-    write_tables(tmp_path, tmp_path / "tables")
+    comparison = compare(tmp_path)
+    print_comparison(comparison, Console())
+    write_tables(comparison, tmp_path / "tables")
     table = (tmp_path / "tables" / "comparison.csv").read_text()
     assert "halo" in table
     assert not any(name in table for name in odd)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.comparison import compare
 from analysis.report import write_report
 from tests.analysis.record_tree import cell_record, failed, speed_row, train_record, write_cell
 
@@ -44,4 +45,4 @@ def runs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def report(runs, tmp_path_factory) -> Path:
-    return write_report(runs, tmp_path_factory.mktemp("report"), sweep="digits")
+    return write_report(compare(runs, "digits"), tmp_path_factory.mktemp("report"))

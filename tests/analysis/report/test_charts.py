@@ -83,7 +83,7 @@ def test_mixers_alone_are_drawn_as_cost_against_resolution(tmp_path):
         ("sra", "14×14"): 4.0,
         ("sra", "56×28"): 60.0,
     }
-    text = write_report(tmp_path, tmp_path / "report").read_text(encoding="utf-8")
+    text = write_report(compare(tmp_path), tmp_path / "report").read_text(encoding="utf-8")
     assert "Mixers alone" in text
     assert 'id="comparison"' not in text
 
@@ -151,6 +151,6 @@ def test_the_profile_of_probes_is_the_first_chart(tmp_path):
         write_cell(tmp_path, train_record("sra", top1, seed=seed, scale="nano", data=data))
     unsteady = {(row["probe"], row["label"]): row for row in chart_data(charts(compare(tmp_path))[0].spec)}
     assert (unsteady["relation", "sra"]["low"], unsteady["relation", "sra"]["high"]) == (0.0, 100.0)
-    page = write_report(tmp_path, tmp_path / "report")
+    page = write_report(compare(tmp_path), tmp_path / "report")
     assert (tmp_path / "report" / "profile.png").stat().st_size > 1000
     assert page.read_text().index("Ability profile") < page.read_text().index("Top-1 against")
