@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from mixers import MIXERS, Mixer, mixer_identity, source_digest
 
 from .backbone import Backbone
 from .budget import budget_rule
-from .network import NetworkSpec, build_network
+from .network import NetworkSpec, check_network
 
 # Arguments of networks that are no part of the digest: said elsewhere in a cell's identity, or, as the options of
 # mixers, better known from the mixers that were built.
@@ -31,7 +29,7 @@ _KNOWN: dict[tuple[str | None, ...], NetworkIdentity] = {}
 
 
 def network_identity(spec: NetworkSpec) -> NetworkIdentity:
-    """Of the network that `spec` names, built on the meta device, once a process for equal specifications.
+    """Of the network that `spec` names, built and checked on the meta device, once a process for equal specifications.
 
     Options are as resolved: four equal values are one value, a default that is spelt out and one that is left out are
     the same, a changed default is another, and one that has the value in `neutral` (of the network's class or the
@@ -42,8 +40,7 @@ def network_identity(spec: NetworkSpec) -> NetworkIdentity:
     mixers = (spec.mixer,) if isinstance(spec.mixer, str) else spec.mixer or ()
     key = (repr(spec), *(source_digest(mixer) for mixer in mixers if mixer in MIXERS))
     if key not in _KNOWN:
-        with torch.device("meta"):
-            network = build_network(spec)
+        network = check_network(spec)
         # timm's networks have no options here but the drop path rate, which is 0 unless it is given.
         built_from = getattr(network, "built_from", {"drop_path_rate": spec.drop_path_rate or 0.0})
         neutral = network.neutral.items() if isinstance(network, Backbone) else ()

@@ -18,8 +18,8 @@ from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
 
-_CHECKED: set[str] = set()
-"""Networks that build, with the parameter groups of a recipe."""
+_GROUPED: set[str] = set()
+"""Networks whose parameters a recipe was held against."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -46,8 +46,9 @@ def to_cell(config: DictConfig) -> Cell:
         _check_device(plain)
         with _said_in_a_sentence():
             _check_candidates(complete)
-            _check_network(complete)
-            return Cell(complete | {"contents": contents_of(complete)})
+            cell = Cell(complete | {"contents": contents_of(complete)})  # which builds its networks without memory
+            _check_parameter_groups(complete)
+            return cell
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
 
@@ -147,24 +148,24 @@ def _check_candidates(config: Mapping[str, Any]) -> None:
         check_candidates(config)
 
 
-def _check_network(config: Mapping[str, Any]) -> None:
-    """What fails on the meta device, where it costs no memory, would fail in the cell."""
-    from architectures import check_network
+def _check_parameter_groups(config: Mapping[str, Any]) -> None:
+    """The recipe's patterns and layers are of the network's parameters."""
+    import torch
+
+    from architectures import build_network
     from launch.network import LEARNING, network_spec
     from training.optimizer import parameter_groups
     from training.settings import RecipeSettings
 
-    if config["task"]["name"] == "speed":
-        return  # its candidates were checked
-    spec = network_spec(config)
-    recipe = RecipeSettings(**config["recipe"]) if config["task"]["name"] in LEARNING else None
-    groups = (recipe.decay, recipe.no_decay, recipe.layer_decay) if recipe else None
+    if config["task"]["name"] not in LEARNING:
+        return
+    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
     # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    if repr((spec, groups)) not in _CHECKED:
-        network = check_network(spec)
-        if recipe:
-            parameter_groups(network, recipe)
-        _CHECKED.add(repr((spec, groups)))
+    checked = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
+    if checked not in _GROUPED:
+        with torch.device("meta"):
+            parameter_groups(build_network(spec), recipe)
+        _GROUPED.add(checked)
 
 
 @contextmanager
