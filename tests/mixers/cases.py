@@ -1,9 +1,11 @@
 """Small configurations of every mixer, and weights for them that hide nothing (no zeros, no ones)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mixers import Mixer, build_mixer
 from mixers.kernels.local_attention import LocalAttention
@@ -15,13 +17,14 @@ DIM = 8
 class Case:
     """One mixer with options; `resolution` is what it is built for, tests run it on other sizes.
 
-    `attention` is the implementation of local attention, where the mixer has it.
+    `attention` is the implementation of local attention, where the mixer has it. The mixer's name is filled in by the
+    plain twin that has the case.
     """
 
-    mixer: str
     options: dict[str, Any] = field(default_factory=dict)
     resolution: tuple[int, int] = (14, 14)
     attention: str = "auto"
+    mixer: str = ""
 
     def __str__(self) -> str:
         options = [f"{key}={value}" for key, value in self.options.items()]
@@ -34,6 +37,11 @@ class Case:
             if isinstance(module, LocalAttention):
                 module.implementation = self.attention
         return randomise(mixer, seed=seed, scale=scale)
+
+    def has_local_attention(self) -> bool:
+        with torch.device("meta"):
+            mixer = build_mixer(self.mixer, DIM, self.resolution, **self.options)
+        return any(isinstance(module, LocalAttention) for module in mixer.modules())
 
 
 def randomise(mixer: Mixer, *, seed: int, scale: float = 0.5) -> Mixer:
@@ -53,46 +61,35 @@ def random_map(rows: int, columns: int, *, batch: int = 1, dim: int = DIM, seed:
     return torch.randn(batch, rows, columns, dim, generator=generator, dtype=torch.float64)
 
 
-# As the networks use them.
-MAIN_CASES = [
-    Case("halo", {"num_heads": 2}),
-    Case("sra", {"num_heads": 2, "sr_ratio": 4}),
-    Case("shifted_window", {"num_heads": 2, "shift_size": 3}),
-    Case("depthwise_conv"),
-    Case("dynamic_depthwise_conv"),
-    Case("inhomogeneous_dynamic_depthwise_conv", {"group_channels": 2}),
-    Case("dcnv3", {"groups": 2}),
-    Case("identity"),
-    Case("pooling"),
-    Case("global_attention", {"num_heads": 2}),
-]
+@dataclass
+class Plain:
+    """A mixer's plain twin, and what the tests must know of the mixer that its own methods do not say.
 
-# Every other branch of the options.
-OPTION_CASES = [
-    Case("halo", {"num_heads": 2, "mask_padding": False}),
-    Case("halo", {"num_heads": 4, "relative_embedding": "query_free"}),
-    Case("halo", {"num_heads": 2, "block_size": 4, "halo_size": 1}),
-    Case("halo", {"num_heads": 1, "block_size": 3, "halo_size": 0}),
-    Case("sra", {"num_heads": 2, "sr_ratio": 1}),
-    Case("sra", {"num_heads": 1, "sr_ratio": 8}),
-    Case("shifted_window", {"num_heads": 2}),
-    Case("shifted_window", {"num_heads": 2, "shift_size": 3, "mask_padding": False}),
-    Case("shifted_window", {"num_heads": 2, "shift_size": 3}, resolution=(6, 9)),
-    Case("shifted_window", {"num_heads": 2, "shift_size": 3, "shrink_window": False}, resolution=(6, 9)),
-    Case("shifted_window", {"num_heads": 4, "window_size": 4, "shift_size": 2}),
-    Case("depthwise_conv", {"kernel_size": 3, "projection": False}),
-    Case("dynamic_depthwise_conv", {"kernel_size": 5, "reduction": 2, "projection": False}),
-    Case(
-        "inhomogeneous_dynamic_depthwise_conv",
-        {"group_channels": 8, "kernel_size": 3, "reduction": 1, "projection": False},
-    ),
-    Case("dcnv3", {"groups": 4, "kernel_size": 5, "dw_kernel_size": 5, "offset_scale": 0.5}),
-    Case("dcnv3", {"groups": 1, "kernel_size": 7}),
-    Case("pooling", {"pool_size": 5}),
-]
-OPTION_CASES += [
-    replace(case, attention="reference")
-    for case in MAIN_CASES + OPTION_CASES
-    if case.mixer in ("halo", "shifted_window")
-]
-CASES = MAIN_CASES + OPTION_CASES
+    Attributes:
+        function: (state dict, one image H, W, C, **options) -> H, W, C; its name is the mixer's.
+        cases: as the networks use it.
+        option_cases: every other branch of its options.
+        steering: the layer, and its rows, that scale queries, offsets or generated kernels.
+        draws: weights to draw until every pixel of the declared reach was seen.
+        widen: what is done to drawn weights before that.
+        is_counted: whether torch's counter sees all its products.
+        refused: options that cannot be, with the message, at 64 channels.
+        built_for: (resolution, options) -> options as `function` takes them.
+    """
+
+    function: Callable[..., Tensor]
+    cases: list["Case"]
+    option_cases: list["Case"] = field(default_factory=list)
+    steering: tuple[str, slice] | None = None
+    draws: int = 8
+    widen: Callable[[Mixer], None] = lambda mixer: None
+    is_counted: bool = True
+    refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    built_for: Callable[[tuple[int, int], dict[str, Any]], dict[str, Any]] = lambda resolution, options: options
+
+    def __post_init__(self) -> None:
+        self.mixer = self.function.__name__
+        self.cases = [replace(case, mixer=self.mixer) for case in self.cases]
+        self.option_cases = [replace(case, mixer=self.mixer) for case in self.option_cases]
+        kept = [case for case in self.cases + self.option_cases if case.has_local_attention()]
+        self.option_cases += [replace(case, attention="reference") for case in kept]

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mixers import Mixer
 
-from .cases import CASES, DIM, MAIN_CASES, Case, random_map, randomise
+from .cases import Case, random_map, randomise
+from .plain import CASES, MAIN_CASES, PLAIN
 
 UNEVEN = (9, 10)  # no multiple of any window, block or reduction here
 
@@ -17,12 +18,11 @@ UNEVEN = (9, 10)  # no multiple of any window, block or reduction here
 def test_receptive_field_is_the_declared_one(case: Case) -> None:
     """Exactly: some weights make the output depend on every declared pixel, and none on any other."""
     positions = [(0, 0), (0, 9), (3, 6), (4, 2), (7, 3), (8, 9)]
-    # Deformable sampling reaches few pixels at a time.
-    draws = 200 if case.mixer == "dcnv3" else 8
+    plain = PLAIN[case.mixer]
     reached = {position: torch.zeros(UNEVEN, dtype=torch.bool) for position in positions}
-    for seed in range(draws):
+    for seed in range(plain.draws):
         mixer = case.build(seed=seed)
-        widen_offsets(mixer)
+        plain.widen(mixer)
         x = random_map(*UNEVEN, seed=100 + seed).requires_grad_()
         output = mixer(x).sum(-1)
         for position in positions:
@@ -32,12 +32,6 @@ def test_receptive_field_is_the_declared_one(case: Case) -> None:
     for position in positions:
         declared = mixer.receptive_field(position, UNEVEN)
         assert torch.equal(reached[position], declared), f"{position}:\n{reached[position]}\ndeclared:\n{declared}"
-
-
-def widen_offsets(mixer: Mixer) -> None:
-    """Offsets as large as the map, so that some draw reaches every pixel."""
-    if hasattr(mixer, "sampling_offsets"):
-        mixer.sampling_offsets.bias.data *= 20 / mixer.offset_scale
 
 
 @pytest.mark.parametrize("case", MAIN_CASES, ids=str)
@@ -53,24 +47,12 @@ def test_images_of_a_batch_are_independent(case: Case) -> None:
     assert not gradient[[0, 2]].any()
 
 
-# Parameters that scale the queries, the offsets or the generated kernels: (name, rows of the weight).
-STEERING = {
-    "halo": ("q", slice(None)),
-    "sra": ("q", slice(None)),
-    "shifted_window": ("qkv", slice(0, DIM)),
-    "global_attention": ("qkv", slice(0, DIM)),
-    "dcnv3": ("sampling_offsets", slice(None)),
-    "dynamic_depthwise_conv": ("conv2", slice(None)),
-    "inhomogeneous_dynamic_depthwise_conv": ("conv2", slice(None)),
-}
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.mixer in STEERING], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if PLAIN[case.mixer].steering], ids=str)
 def test_scaling_what_steers_the_mixing_changes_every_pixel(case: Case) -> None:
     mixer = case.build()
     x = random_map(17, 18)  # at least two keys for every query of every case
     before = mixer(x)
-    name, rows = STEERING[case.mixer]
+    name, rows = PLAIN[case.mixer].steering
     layer = mixer.get_submodule(name)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -93,14 +75,14 @@ def test_scaling_what_steers_the_mixing_changes_every_pixel(case: Case) -> None:
 @pytest.mark.parametrize("resolution", [(1, 1), (3, 5), (8, 15), (13, 9), (7, 8)])
 def test_padding_never_receives_attention(name: str, options: dict[str, Any], resolution: tuple[int, int]) -> None:
     """Where all real values are alike, any average of them is that value; only padding could change it."""
-    mixer = Case(name, {"num_heads": 2, **options}).build()
+    mixer = Case({"num_heads": 2, **options}, mixer=name).build()
     x, wanted = alike_values(mixer, resolution)
     torch.testing.assert_close(mixer(x), wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["halo", "shifted_window"])
 def test_padding_is_ordinary_where_asked_for(name: str) -> None:
-    mixer = Case(name, {"num_heads": 2, "mask_padding": False}).build()
+    mixer = Case({"num_heads": 2, "mask_padding": False}, mixer=name).build()
     x, wanted = alike_values(mixer, (8, 9))
     differs = (mixer(x) - wanted).abs().amax(-1)[0] > 1e-3
     assert differs[7:].all()
@@ -131,14 +113,14 @@ def alike_values(mixer: Mixer, resolution: tuple[int, int]) -> tuple[Tensor, Ten
 @pytest.mark.parametrize("name", ["halo", "shifted_window"])
 def test_gradients_are_finite_where_windows_hold_only_padding(name: str, resolution: tuple[int, int]) -> None:
     options = {"num_heads": 2} | ({"shift_size": 3} if name == "shifted_window" else {})
-    mixer = Case(name, options).build()
+    mixer = Case(options, mixer=name).build()
     x = random_map(*resolution).requires_grad_()
     mixer(x).square().sum().backward()
     assert all(tensor.grad.isfinite().all() for tensor in (x, *mixer.parameters()))
 
 
 def test_reduction_ignores_what_fills_no_whole_patch() -> None:
-    mixer = Case("sra", {"num_heads": 2, "sr_ratio": 4}).build()
+    mixer = Case({"num_heads": 2, "sr_ratio": 4}, mixer="sra").build()
     x = random_map(10, 13)
     changed = x.clone()
     changed[:, 8:] += 1
@@ -147,16 +129,16 @@ def test_reduction_ignores_what_fills_no_whole_patch() -> None:
 
 
 def test_windows_shrink_as_in_the_authors_classification_code() -> None:
-    at_stage_four = Case("shifted_window", {"num_heads": 2, "shift_size": 3}, resolution=(7, 7)).build()
-    unshifted = randomise(Case("shifted_window", {"num_heads": 2}).build(), seed=0)
+    at_stage_four = Case({"num_heads": 2, "shift_size": 3}, mixer="shifted_window", resolution=(7, 7)).build()
+    unshifted = randomise(Case({"num_heads": 2}, mixer="shifted_window").build(), seed=0)
     x = random_map(14, 14)
     torch.testing.assert_close(at_stage_four(x), unshifted(x), rtol=0, atol=0)
-    assert Case("shifted_window", {"num_heads": 2}, resolution=(4, 20)).build().window_size == 4
+    assert Case({"num_heads": 2}, mixer="shifted_window", resolution=(4, 20)).build().window_size == 4
 
 
 def test_sampling_without_offsets_is_a_convolution() -> None:
     """With no offsets and equal weights, DCNv3 averages the 3 x 3 neighbours, zeros outside of the map included."""
-    mixer = Case("dcnv3", {"groups": 2}).build()
+    mixer = Case({"groups": 2}, mixer="dcnv3").build()
     for layer in (mixer.sampling_offsets, mixer.attention_weights):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
