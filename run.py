@@ -10,8 +10,6 @@ import hydra
 from omegaconf import DictConfig, ListConfig
 
 from conf import (
-    MIXER_TASKS,
-    OVERVIEW_TASKS,
     ConfigurationError,
     check_overview,
     refusal,
@@ -23,6 +21,7 @@ from conf import (
 from launch import LaunchError
 from launch.interruption import Preempted, exit_status
 from launch.terminal import accept_any_encoding
+from tasks import TASKS, MixerTask, OverviewTask, load_task_module
 
 
 def run_cell(config: DictConfig) -> None:
@@ -41,15 +40,17 @@ def run_cell(config: DictConfig) -> None:
 
 
 def run_overview(config: DictConfig) -> None:
-    from launch.overview import ledger, table
+    from launch.output import why_not_writable
 
-    destination = Path(config.task.destination) if config.task.destination else None
     with mistakes_in_a_sentence():
         check_overview(config)
-        if config.task.name == "ledger":
-            sys.exit(ledger(destination, config.task.whole))
-        wanted = {key: config.task[key] for key in ("fingerprint", "mixed_fingerprints", "mixed_code", "margin")}
-        sys.exit(table(Path(config.output), config.sweep, destination, **wanted))
+        task = TASKS[config.task.name]
+        try:
+            status = task.run(Path(config.output), config.sweep, task.settings(**config.task))
+        except OSError as error:
+            print(why_not_writable(error), file=sys.stderr)
+            status = 1
+        sys.exit(status)
 
 
 @contextmanager
@@ -67,45 +68,43 @@ def mistakes_in_a_sentence() -> Iterator[None]:
         sys.exit(2)
 
 
-def run_check(config: DictConfig) -> bool:
-    """A mixer against its contract; whether every sentence holds. Exit status 2 if it refuses its options."""
-    from rich.console import Console
-
-    from analysis.mixer_contract import check_mixer, print_findings
-    from analysis.settings import CheckSettings
-
+def run_on_mixer(config: DictConfig) -> bool:
+    """A task about a mixer alone; whether all is well. Exit status 2 if the mixer refuses its options."""
     given = {key: tuple(value) if isinstance(value, ListConfig) else value for key, value in config.mixer.items()}
-    name = given.pop("name")
+    name, task = given.pop("name"), TASKS[config.task.name]
+    given = {key: value for key, value in given.items() if value is not None}
     try:
-        given = {key: value for key, value in given.items() if value is not None}
-        findings = list(check_mixer(name, given, CheckSettings(**config.task)))
+        return task.run(name, given, task.settings(**config.task))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    print_findings(name, findings, Console())
-    return all(finding.holds for finding in findings)
 
 
 def main() -> None:
     accept_any_encoding()
-    # Which groups exist is needed before Hydra reads the command line, so two keys are read from it here.
+    # Which groups exist is needed before Hydra reads the command line, so three keys are read from it here.
     given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
     sound: list[bool] = []
 
     def run_checks(config: DictConfig) -> None:  # of a multirun, each
         with mistakes_in_a_sentence():
-            sound.append(run_check(config))
+            sound.append(run_on_mixer(config))
 
-    if given.get("task") in OVERVIEW_TASKS:
-        register_overview_groups()
-        root, run = "overview", run_overview
-    else:
-        is_check = given.get("task") in MIXER_TASKS
-        root, run = ("check", run_checks) if is_check else ("cell", run_cell)
-        try:
-            (register_mixer_groups if is_check else register_groups)(given.get("mixer_module"))
-        except (FileNotFoundError, ValueError) as error:
-            print(error, file=sys.stderr)
-            sys.exit(2)
+    root, run = "cell", run_cell
+    try:
+        if given.get("task_module"):
+            load_task_module(given["task_module"])
+        task = TASKS.get(given.get("task", ""))
+        if isinstance(task, OverviewTask):
+            root, run = "overview", run_overview
+            register_overview_groups()
+        elif isinstance(task, MixerTask):
+            root, run = "check", run_checks
+            register_mixer_groups(given.get("mixer_module"))
+        else:
+            register_groups(given.get("mixer_module"))
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with mistakes_in_a_sentence():

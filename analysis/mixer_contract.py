@@ -22,7 +22,6 @@ from architectures.place import place_of
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
 
 from .complexity import ComplexityError, measure
-from .settings import CheckSettings
 
 RESOLUTION = (14, 14)
 """What mixers are built for, as in a network's third stage."""
@@ -290,12 +289,12 @@ class Finding:
     seen: str
 
 
-def check_mixer(name: str, given: Mapping[str, Any], settings: CheckSettings) -> Iterator[Finding]:
+def check_mixer(name: str, given: Mapping[str, Any], *, dim: int, compile: bool) -> Iterator[Finding]:
     """Tries every promise of the mixer `name` with the options `given`, one after another.
 
     Raises: ValueError for an unknown mixer or option, or a value that the mixer refuses.
     """
-    subject = Subject(name, given, settings.dim)
+    subject = Subject(name, given, dim)
     try:
         subject.build()
     except ValueError:
@@ -303,7 +302,7 @@ def check_mixer(name: str, given: Mapping[str, Any], settings: CheckSettings) ->
     except Exception as error:
         yield Finding("can be built", False, _first_line(error))
         return
-    for sentence, check in (CHECKS | ({COMPILES: compiles} if settings.compile else {})).items():
+    for sentence, check in (CHECKS | ({COMPILES: compiles} if compile else {})).items():
         yield try_out(sentence, check, subject)
 
 

@@ -1,4 +1,4 @@
-"""What a user sets for the tasks of this package. Plain values: reading this needs neither torch nor Hydra."""
+"""What a user sets where this package is asked. Plain values: reading this needs neither torch nor Hydra."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,38 +37,10 @@ class MemoryFormat(StrEnum):
     channels_last = "channels_last"
 
 
-@dataclass
-class ComplexitySettings:
-    """Task `complexity`: parameters, MACs and activations.
-
-    Attributes:
-        rule: how MACs are counted.
-    """
-
-    name: str = "complexity"
-    rule: CountingRule = CountingRule.macs
-
-
-@dataclass
-class CheckSettings:
-    """Task `check`: whether a mixer keeps the promises that a network relies on.
-
-    Attributes:
-        dim: channels of the mixer that is tried.
-        compile: also whether torch.compile gets it into one graph, which takes a minute.
-    """
-
-    name: str = "check"
-    dim: int = 64
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ValueError naming the key, its value and the rule."""
-        _require(self.dim >= 1, "dim", self.dim, "must be at least 1")
-
-
 PRECISIONS = ("fp32", "bf16", "fp16")
 MOST_THREADS = 1024
+MARGIN = 0.5
+"""Differences of top-1 up to this, in percentage points, are equivalent unless somebody says otherwise."""
 
 
 @dataclass
@@ -153,37 +125,3 @@ def check_threads(threads: int | None, key: str) -> None:
 def _require(holds: bool, key: str, value: object, rule: str) -> None:
     if not holds:
         raise ValueError(f"task.{key}={value}: {rule}")
-
-
-@dataclass
-class TableSettings:
-    """Task `table`: every record so far as tables and one HTML page.
-
-    Attributes:
-        destination: folder of the tables and the page; None is `tables` beside the records.
-        fingerprint: of the only environment whose speeds are wanted; None is all.
-        mixed_fingerprints: whether speeds of several environments may be ranked with each other.
-        mixed_code: whether results of several versions of the code may be averaged and ranked with each other.
-        margin: differences of top-1 up to this, in percentage points, are equivalent.
-    """
-
-    name: str = "table"
-    destination: str | None = None
-    fingerprint: str | None = None
-    mixed_fingerprints: bool = False
-    mixed_code: bool = False
-    margin: float = 0.5
-
-
-@dataclass
-class LedgerSettings:
-    """Task `ledger`: published against measured parameters and MACs of every network.
-
-    Attributes:
-        destination: folder of the ledger as Markdown and CSV; None only prints it.
-        whole: print every figure with its source, not only what disagrees.
-    """
-
-    name: str = "ledger"
-    destination: str | None = None
-    whole: bool = False

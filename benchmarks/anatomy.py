@@ -24,8 +24,8 @@ from analysis.speed.steps import Step, inference_step, training_step
 from analysis.speed.turns import latencies
 from architectures import NetworkSpec
 from architectures.inference import inference_form
-from launch.cost import describe
 from launch.terminal import accept_any_encoding
+from tasks.from_config.cost import describe
 
 from .arguments import count, threads
 from .candidates import BASELINE, LAYOUTS, OURS, build

@@ -13,7 +13,7 @@ from analysis.speed import Candidate, Resolution
 from architectures import NetworkSpec, list_networks
 from architectures.identity import network_identity
 from architectures.registry import NETWORKS
-from launch.cost import describe
+from tasks.from_config.cost import describe
 
 from . import dcnv3
 from .baselines import BASELINES

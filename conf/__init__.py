@@ -7,13 +7,11 @@ those about a mixer alone.
 from .cells import to_cell
 from .compose import SweepComposer
 from .errors import ConfigurationError
-from .groups import MIXER_TASKS, OVERVIEW_TASKS, register_groups, register_mixer_groups, register_overview_groups
+from .groups import register_groups, register_mixer_groups, register_overview_groups
 from .mistakes import refusal
 from .overviews import check_overview
 
 __all__ = [
-    "MIXER_TASKS",
-    "OVERVIEW_TASKS",
     "ConfigurationError",
     "SweepComposer",
     "check_overview",

@@ -10,16 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from launch import Cell
-from launch.contents import DATA_OF_TASK, contents_of
+from launch.contents import contents_of
 from launch.sweep_name import check_sweep_name
+from tasks import task_of
 
 from .errors import ConfigurationError
 from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
-
-_GROUPED: set[str] = set()
-"""Networks whose parameters a recipe was held against."""
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -45,10 +43,8 @@ def to_cell(config: DictConfig) -> Cell:
         _check_values(plain)
         _check_device(plain)
         with _said_in_a_sentence():
-            _check_candidates(complete)
-            cell = Cell(complete | {"contents": contents_of(complete)})  # which builds its networks without memory
-            _check_parameter_groups(complete)
-            return cell
+            task_of(plain).check_networks(complete)
+            return Cell(complete | {"contents": contents_of(complete)})  # which builds its networks without memory
     except (ValueError, OSError) as error:
         raise ConfigurationError(str(error)) from error
 
@@ -84,10 +80,10 @@ def _check_choices(config: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"network=unified needs scale=NAME, one of {', '.join(scale.value for scale in Scale)}"
             )
-    if config["task"]["name"] == "evaluate" and weights is None:
+    if task_of(config).needs_weights and weights is None:
         raise ConfigurationError(
-            "task=evaluate needs weights=official, or weights=PATH: a cell's directory, a .safetensors file, or a "
-            "checkpoint of the network's authors"
+            f"task={config['task']['name']} needs weights=official, or weights=PATH: a cell's directory, a "
+            ".safetensors file, or a checkpoint of the network's authors"
         )
 
 
@@ -100,7 +96,7 @@ def _check_device(config: Mapping[str, Any]) -> None:
     """Cells of Slurm run on other machines, and a complexity on none."""
     if config["device"] != "cuda" or config["platform"]["name"] == "slurm" or config["task"]["name"] == "complexity":
         return
-    from launch.tasks import device_of
+    from tasks.from_config.device import device_of
 
     device_of(config)
 
@@ -123,49 +119,16 @@ def _count_classes(data: Mapping[str, Any]) -> int:
 
 def _check_values(config: Mapping[str, Any]) -> None:
     """Numbers that no network, data set, recipe or task can have are refused by these themselves."""
-    from analysis.settings import SpeedSettings
     from launch.settings import platform_settings
     from training.data import check_data
-    from training.recipe import check_recipe
-    from training.settings import DataSettings, LoaderSettings, RecipeSettings, TrainSettings
+    from training.settings import DataSettings
 
     platform_settings(config["platform"])
-    task = config["task"]["name"]
+    task = task_of(config)
     # The images themselves are not needed to plan, where their number is known.
     planned = config["task"].get("dry_run", False) and config["data"]["train_images"] is not None
-    check_data(DataSettings(**config["data"]), splits=() if planned else DATA_OF_TASK[task])
-    if task in ("train", "loader"):
-        check_recipe(RecipeSettings(**config["recipe"]))
-        {"train": TrainSettings, "loader": LoaderSettings}[task](**config["task"])
-    if task == "speed":
-        SpeedSettings(**config["task"])
-
-
-def _check_candidates(config: Mapping[str, Any]) -> None:
-    if config["task"]["name"] == "speed":
-        from launch.candidates import check_candidates
-
-        check_candidates(config)
-
-
-def _check_parameter_groups(config: Mapping[str, Any]) -> None:
-    """The recipe's patterns and layers are of the network's parameters."""
-    import torch
-
-    from architectures import build_network
-    from launch.network import LEARNING, network_spec
-    from training.optimizer import parameter_groups
-    from training.settings import RecipeSettings
-
-    if config["task"]["name"] not in LEARNING:
-        return
-    spec, recipe = network_spec(config), RecipeSettings(**config["recipe"])
-    # Many cells of a sweep have the same network: seeds, recipes and data sets differ.
-    checked = repr((spec, recipe.decay, recipe.no_decay, recipe.layer_decay))
-    if checked not in _GROUPED:
-        with torch.device("meta"):
-            parameter_groups(build_network(spec), recipe)
-        _GROUPED.add(checked)
+    check_data(DataSettings(**config["data"]), splits=() if planned else task.reads)
+    task.check(config)
 
 
 @contextmanager
@@ -184,11 +147,11 @@ def _said_in_a_sentence() -> Iterator[None]:
 
 def _check_weights(config: Mapping[str, Any]) -> None:
     """Weights that do not exist, or are nobody's to have, are known before anything is fetched."""
-    from launch.network import network_spec
-    from launch.weights import check_weights
+    from tasks.from_config.network import network_spec
+    from tasks.from_config.weights import check_weights
 
     if config["weights"] is not None:
-        spec, fine_tuning = network_spec(config), config["task"]["name"] == "train"
+        spec, fine_tuning = network_spec(config), task_of(config).fine_tunes
         try:
             average = config["task"].get("average", False)
             check_weights(spec, config["weights"], fine_tuning=fine_tuning, average=average)

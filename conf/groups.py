@@ -7,28 +7,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.settings import CheckSettings, ComplexitySettings, LedgerSettings, SpeedSettings, TableSettings
 from launch.settings import PLATFORMS
-from training.settings import EvaluateSettings, LoaderSettings, RecipeSettings, TrainSettings
+from tasks import MixerTask, OverviewTask, Task, tasks_of
+from training.settings import RecipeSettings
 
 from .schema import CellConfig, CheckConfig, NetworkConfig, OverviewConfig
-
-CELL_TASKS = {
-    "complexity": ComplexitySettings,
-    "speed": SpeedSettings,
-    "train": TrainSettings,
-    "evaluate": EvaluateSettings,
-    "loader": LoaderSettings,
-}
-# Tasks about a mixer, which need no network and leave no record.
-MIXER_TASKS = {
-    "check": CheckSettings,
-}
-# Tasks about everything there is, not about one cell.
-OVERVIEW_TASKS = {
-    "table": TableSettings,
-    "ledger": LedgerSettings,
-}
 
 
 def register_groups(mixer_module: str | None) -> None:
@@ -38,8 +21,7 @@ def register_groups(mixer_module: str | None) -> None:
     """
     store = ConfigStore.instance()
     store.store(name="cell_schema", node=_cell_schema())
-    for name, settings in CELL_TASKS.items():
-        store.store(group="task", name=name, node=settings)
+    _register_tasks(Task)
     for name, settings in PLATFORMS.items():
         schema = OmegaConf.structured(settings)
         _open(schema, "sbatch")
@@ -49,19 +31,20 @@ def register_groups(mixer_module: str | None) -> None:
 
 def register_mixer_groups(mixer_module: str | None) -> None:
     """Tell Hydra the root and the tasks that have a mixer and no network; else as `register_groups`."""
-    store = ConfigStore.instance()
-    store.store(name="check_schema", node=CheckConfig)
-    for name, settings in MIXER_TASKS.items():
-        store.store(group="task", name=name, node=settings)
+    ConfigStore.instance().store(name="check_schema", node=CheckConfig)
+    _register_tasks(MixerTask)
     _register_mixers(mixer_module)
 
 
 def register_overview_groups() -> None:
     """Tell Hydra the root and the tasks that have no cell. This imports no torch."""
-    store = ConfigStore.instance()
-    store.store(name="overview_schema", node=OverviewConfig)
-    for name, settings in OVERVIEW_TASKS.items():
-        store.store(group="task", name=name, node=settings)
+    ConfigStore.instance().store(name="overview_schema", node=OverviewConfig)
+    _register_tasks(OverviewTask)
+
+
+def _register_tasks(kind: type) -> None:
+    for name, task in tasks_of(kind).items():
+        ConfigStore.instance().store(group="task", name=name, node=task.settings)
 
 
 def _register_mixers(mixer_module: str | None) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from tasks import Task, tasks_of
+
 from .errors import ConfigurationError
-from .groups import CELL_TASKS
 from .mistakes import unknown_key
 from .schema import CellConfig, NetworkConfig, TrackingConfig
 
@@ -34,8 +35,9 @@ def check_keys(config: Mapping[str, Any]) -> None:
         ("tracking", TrackingConfig),
     ):
         _check(key, config[key], _names(kind))
-    _check_choice("task", config["task"], CELL_TASKS)
-    _check("task", config["task"], _names(CELL_TASKS[config["task"]["name"]]))
+    tasks = tasks_of(Task)
+    _check_choice("task", config["task"], tasks)
+    _check("task", config["task"], _names(tasks[config["task"]["name"]].settings))
     if config["mixer"] is not None:
         _check_choice("mixer", config["mixer"], MIXERS)
         _check("mixer", config["mixer"], ["name", *mixer_options(config["mixer"]["name"])])

@@ -90,6 +90,7 @@ class CellConfig:
     output: str = "runs"
     rerun: bool = False
     mixer_module: str | None = None
+    task_module: str | None = None
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
@@ -100,6 +101,7 @@ class OverviewConfig:
     task: Any = None
     sweep: str | None = None
     output: str = "runs"
+    task_module: str | None = None
 
 
 @dataclass

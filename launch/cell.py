@@ -12,20 +12,13 @@ from typing import Any
 import yaml
 
 from analysis.record import PLACE_KEYS
+from tasks import task_of
+from tasks.from_config.labels import candidate_labels
 from training.whole_file import write_whole
 
-# Keys of the configuration that a task's result depends on, besides the network itself. Where a cell runs, how it is
-# tracked and what else is in its sweep are not among them: the same result has the same identity everywhere.
-RESULT_KEYS: Mapping[str, tuple[str, ...]] = {
-    "complexity": (),
-    "speed": ("device", "subject", "dim", "resolution"),
-    "train": ("precision", "data", "recipe", "seed", "weights"),
-    "loader": ("precision", "device", "data", "recipe"),
-    "evaluate": ("precision", "data", "weights", "seed"),
-}
-# Keys of data, recipes and tasks, such as "recipe.ema_decay", that were added when there were results already -> the
-# value with which nothing is as it was not before. With that value a key is no part of the identity. (Options of mixers
-# and networks: `Mixer.neutral`, `Backbone.neutral`.)
+# Keys of data and recipes, such as "recipe.ema_decay", that were added when there were results already -> the value
+# with which nothing is as it was not before. With that value a key is no part of the identity. (Options of mixers,
+# networks and tasks: `Mixer.neutral`, `Backbone.neutral`, `Task.neutral`.)
 NEUTRAL: Mapping[str, Any] = {"data.options": {}}
 # The C versions are several times faster; not every build of PyYAML has them.
 LOADER, DUMPER = getattr(yaml, "CSafeLoader", yaml.SafeLoader), getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -61,15 +54,16 @@ def identity(config: Mapping[str, Any]) -> str:
 
     The code is no part of the identity: it stands in the record, see `launch.code`.
     """
-    task, contents = config["task"]["name"], config.get("contents") or {}
-    defining = {key: config.get(key) for key in RESULT_KEYS[task]}
+    task, contents = task_of(config), config.get("contents") or {}
+    defining = task.defining(config)
+    if contents.get("task_module"):
+        defining["task_module"] = contents["task_module"]
     defining["network"] = contents.get("networks") or {key: config.get(key) for key in NETWORK_KEYS}
-    defining["task"] = _of_section(config, "task")
     # The data set decides the size of the images and of the classifier for every task.
     defining["images"] = {key: config["data"][key] for key in ("resolution", "num_classes")}
     if "data" in defining:
         # How fast images come depends on where they lie.
-        hidden = () if task == "loader" else PLACE_KEYS
+        hidden = () if task.is_timed else PLACE_KEYS
         defining["data"] = _of_section(config, "data", hidden) | {"contents": contents.get("data")}
     if "recipe" in defining:
         resolved = {"drop_path_rate": contents["drop_path_rate"]} if contents else {}
@@ -78,20 +72,12 @@ def identity(config: Mapping[str, Any]) -> str:
         defining["device"] = contents.get("device") or config["device"]
     if "weights" in defining:
         defining["weights"] = contents.get("weights") or [config["weights"], config["task"].get("average", False)]
-    if task in ("train", "evaluate"):
-        # The task's other keys say how the work is done, not what is learned or found out.
-        defining["task"] = {"name": task}
-    if task == "evaluate":
-        # Only the parameters in the file matter for an evaluation, and the seed only when there is no file.
-        defining["seed"] = None if config["weights"] else config["seed"]
-    if task == "speed":
-        defining["task"]["precisions"] = defining["task"].get("precisions") or [config["precision"]]
     text = json.dumps(defining, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _of_section(config: Mapping[str, Any], section: str, hidden: Sequence[str] = ()) -> dict[str, Any]:
-    """What of data, recipe or task decides the result."""
+    """What of data or recipe decides the result."""
     return {
         key: value
         for key, value in config[section].items()
@@ -101,14 +87,14 @@ def _of_section(config: Mapping[str, Any], section: str, hidden: Sequence[str] =
 
 def display_name(config: Mapping[str, Any]) -> str:
     """A short name for people, e.g. `halo-micro-digits-train-seed0`; the identity tells equal names apart."""
-    task = config["task"]["name"]
+    task, uses = config["task"]["name"], task_of(config).uses
     parts = ["-vs-".join(candidate_labels(config))]
     parts += [config["scale"]] if config["scale"] else []
     parts += [f"dim{config['dim']}"] if config.get("dim") else []
-    if "data" in RESULT_KEYS[task]:
+    if "data" in uses:
         parts.append(config["data"]["name"])
     parts.append(task)
-    if "seed" in RESULT_KEYS[task]:
+    if "seed" in uses:
         parts.append(f"seed{config['seed']}")
     return _as_file_name("-".join(str(part) for part in parts))
 
@@ -119,26 +105,6 @@ def _as_file_name(text: str) -> str:
     if len(whole) <= LONGEST_NAME:
         return whole.decode()
     return f"{whole[: LONGEST_NAME - 3].decode(errors='ignore')}..."
-
-
-def candidate_labels(config: Mapping[str, Any]) -> list[str]:
-    """The cell's own network or mixer, if it has one, and those that it is compared with."""
-    own = [network_label(config)] if has_its_own(config) else []
-    return [*own, *config["task"].get("compare", ())]
-
-
-def has_its_own(config: Mapping[str, Any]) -> bool:
-    """Whether the configuration names a network or mixer besides those in `task.compare`."""
-    network = config["network"]
-    return network["name"] != "unified" or bool(network["mixers"] or config["mixer"])
-
-
-def network_label(config: Mapping[str, Any]) -> str:
-    """The mixer of a unified network, or its four mixers, or another network's own name."""
-    network = config["network"]
-    if network["name"] != "unified":
-        return network["name"]
-    return "+".join(network["mixers"]) if network["mixers"] else config["mixer"]["name"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ source is part of the cell's identity. Code is read as text, so that looking aft
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,16 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.environment import REPOSITORY
+from tasks import TASKS
 
 SUFFIXES = frozenset((".py", ".cpp", ".cu", ".cuh", ".h"))
-OF_EVERY_TASK = ("launch/tasks.py", "launch/network.py", "launch/cost.py")
-OF_TASK: Mapping[str, tuple[str, ...]] = {
-    "complexity": ("analysis/complexity.py", "analysis/op_macs.py", "analysis/tracing.py"),
-    "speed": ("analysis/speed", "analysis/peak_memory.py", "launch/candidates.py"),
-    "train": ("training", "launch/weights.py"),
-    "evaluate": ("training", "launch/weights.py"),
-    "loader": ("training",),
-}
+OF_EVERY_TASK = ("launch/perform.py", "tasks/from_config/network.py", "tasks/from_config/cost.py")
 REGISTERED = re.compile(r'^@register\("(\w+)"\)', re.MULTILINE)
 IMPORTED = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 
@@ -41,12 +36,19 @@ def code_of(config: Mapping[str, Any]) -> Code:
     return _code(task["name"], frozenset(name for name in named if name))
 
 
+def version_of(config: Mapping[str, Any]) -> str:
+    """One digest of all of a cell's code."""
+    flat = _flat(code_of(config)) | {"task_module": (config.get("contents") or {}).get("task_module")}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
 @cache
 def _code(task: str, mixers: frozenset[str]) -> Code:
     files = _mixer_files()
     shared = [path for path in _sources("mixers") if path not in files.values()]
     own = {name: _with_imports(files[name], set(files.values())) for name in sorted(mixers) if name in files}
-    parts = [path for place in (*OF_EVERY_TASK, *OF_TASK[task]) for path in _sources(place)]
+    of_task = TASKS[task].code if task in TASKS else ()  # a user's, known by its file's digest
+    parts = [path for place in (*OF_EVERY_TASK, f"tasks/{task}.py", *of_task) for path in _sources(place)]
     return {
         "mixers": _digest(shared),
         "mixer": {name: _digest(paths) for name, paths in own.items()},

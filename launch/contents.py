@@ -9,16 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypedDict
 
-# Which parts of a data set a task reads.
-DATA_OF_TASK = {
-    "complexity": (),
-    "speed": (),
-    "train": ("train", "validation"),
-    "evaluate": ("validation",),
-    "loader": ("train",),
-}
-# Tasks whose results belong to the device.
-TIMED = ("speed", "loader")
+from tasks import task_of
 
 
 class Contents(TypedDict):
@@ -27,6 +18,7 @@ class Contents(TypedDict):
     networks: list[str]  # that of each candidate of task=speed, else of the one network
     drop_path_rate: float | None
     mixer_module: str | None  # of the user's file, with the modules that it imports
+    task_module: str | None
     data: str | None
     weights: str | None
     device: Mapping[str, Any] | None
@@ -40,9 +32,9 @@ def contents_of(config: Mapping[str, Any], look_again: bool = False) -> Contents
 
     Raises: ValueError, OSError for what is impossible or missing; one sentence that names the key or file.
     """
-    from mixers import load_mixer_module, loaded_digest
+    from mixers import load_mixer_module, loaded_digest, module_digest
 
-    task, module = config["task"]["name"], config["mixer_module"]
+    module, task_module = config["mixer_module"], config.get("task_module")
     if module:
         load_mixer_module(module)
     networks, drop_path_rate = _networks(config)
@@ -50,9 +42,10 @@ def contents_of(config: Mapping[str, Any], look_again: bool = False) -> Contents
         "networks": networks,
         "drop_path_rate": drop_path_rate,
         "mixer_module": loaded_digest(module) if module else None,
+        "task_module": module_digest(task_module) if task_module else None,
         "data": _data(config, look_again),
         "weights": _weights(config),
-        "device": _device(config) if task in TIMED else None,
+        "device": _device(config) if task_of(config).is_timed else None,
     }
 
 
@@ -67,6 +60,7 @@ def check_contents(config: Mapping[str, Any]) -> None:
     now = contents_of(config, look_again=True)
     for part, words in (
         ("mixer_module", f"mixer_module={config['mixer_module']}"),
+        ("task_module", f"task_module={config.get('task_module')}"),
         ("networks", "the network that its options name (by a plug-in or a default)"),
         ("drop_path_rate", "the network's drop path rate"),
         ("data", f"the data in data.root={config['data']['root']}"),
@@ -81,15 +75,15 @@ def check_contents(config: Mapping[str, Any]) -> None:
 
 def _networks(config: Mapping[str, Any]) -> tuple[list[str], float | None]:
     from architectures.identity import network_identity
+    from tasks.from_config.network import network_spec
 
-    from .network import LEARNING, network_spec
-
-    if config["task"]["name"] == "speed":
-        from .candidates import identity_of, variants
+    task = task_of(config)
+    if task.has_candidates:
+        from tasks.from_config.candidates import identity_of, variants
 
         return [identity_of(variant.config) for variant in variants(config)], None
     network = network_identity(network_spec(config))
-    return [network.digest], network.drop_path_rate if config["task"]["name"] in LEARNING else None
+    return [network.digest], network.drop_path_rate if task.learns else None
 
 
 _DATA: dict[str, str | None] = {}
@@ -100,7 +94,7 @@ def _data(config: Mapping[str, Any], look_again: bool) -> str | None:
     from training.data import data_digest
     from training.settings import DataSettings
 
-    splits = () if config["task"].get("dry_run") else DATA_OF_TASK[config["task"]["name"]]
+    splits = () if config["task"].get("dry_run") else task_of(config).reads
     data = DataSettings(**config["data"])
     key = repr((data, splits))
     if look_again or key not in _DATA:
@@ -109,10 +103,10 @@ def _data(config: Mapping[str, Any], look_again: bool) -> str | None:
 
 
 def _weights(config: Mapping[str, Any]) -> str | None:
-    from .network import network_spec
-    from .weights import weights_digest
+    from tasks.from_config.network import network_spec
+    from tasks.from_config.weights import weights_digest
 
-    if config["weights"] is None or config["task"]["name"] not in ("train", "evaluate"):
+    if config["weights"] is None or "weights" not in task_of(config).uses:
         return None
     average = config["task"].get("average", False)
     return weights_digest(network_spec(config), config["weights"], average=average)

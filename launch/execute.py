@@ -19,15 +19,16 @@ from typing import Any
 
 from analysis.record import UnreadableRecordError, read_record, timestamp, write_record
 from analysis.record_check import SCHEMA
+from tasks import Hooks, task_of
+from tasks.hooks import VIEWS
 from training.distributed import Ranks, from_first, join, ranks_of
 
 from .cell import Cell
-from .code import code_of
+from .code import code_of, version_of
 from .failures import WORDS_OF_RANKS, failure, word_of_a_rank
 from .interruption import Preempted, interruptible
 from .lock import CellBusyError, CellLock
 from .reserve import Reserve
-from .supervision import Supervision
 from .tracking import track
 
 UNFINISHED = (".record.json.*", ".metrics.jsonl.*", ".timings.jsonl.*", ".outcomes*.npy.*")
@@ -135,17 +136,18 @@ def _run(
         with interruptible() as interruption, track(cell) as on_epoch:
             from mixers.kernels.used import by_operation, missing, used_implementations
 
-            from .tasks import perform
+            from .perform import perform
 
             record["environment"] = _environment(cell)
             for pattern in (WORDS_OF_RANKS, *UNFINISHED):
                 for leftover in cell.directory.glob(pattern):
                     leftover.unlink()
             if rerun:
-                shutil.rmtree(cell.directory / "checkpoints", ignore_errors=True)
-            supervision = Supervision(interruption, on_epoch, tell, show_progress, ranks)
+                for kept in ("checkpoints", VIEWS):
+                    shutil.rmtree(cell.directory / kept, ignore_errors=True)
+            hooks = Hooks(interruption, on_epoch, tell, show_progress, ranks, version_of(cell.config))
             with used_implementations() as used:
-                record |= perform(cell, supervision)
+                record |= perform(cell, hooks)
             record["environment"] |= {"kernels": by_operation(used), "missing_kernels": missing(used)}
             record["status"] = "completed"
     except (KeyboardInterrupt, Preempted):
@@ -192,12 +194,12 @@ def _write_last(cell: Cell, record: dict[str, Any]) -> None:
 
 def _follow(cell: Cell, ranks: Ranks) -> Outcome:
     """Do a rank's part of a cell that another one leads."""
-    if cell.task == "train":
-        from .tasks import perform
+    if task_of(cell.config).uses_ranks:
+        from .perform import perform
 
         with interruptible() as interruption:
             try:
-                perform(cell, Supervision(interruption, show_progress=False, ranks=ranks))
+                perform(cell, Hooks(interruption, show_progress=False, ranks=ranks))
             except Exception as error:
                 log.exception("rank %d: %s failed", ranks.rank, cell.name)
                 path = cell.directory / WORDS_OF_RANKS.replace("*", str(ranks.rank))

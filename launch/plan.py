@@ -7,13 +7,13 @@ from rich.table import Table
 
 from architectures import build_network
 from mixers import load_mixer_module
+from tasks.from_config.device import device_of
+from tasks.from_config.network import network_spec
 from training.data import count_images
 from training.plan import Plan, make_plan
 from training.settings import DataSettings, RecipeSettings, TrainSettings
 
 from .cell import Cell
-from .network import network_spec
-from .tasks import device_of
 
 
 def print_plans(cells: Sequence[Cell], console: Console | None = None) -> None:

@@ -15,7 +15,7 @@ from .cell import Cell
 from .submission import LaunchError, Sweep
 
 # What a cell imports, and the values it was composed from.
-PACKAGES = ("analysis", "architectures", "conf", "launch", "mixers", "training")
+PACKAGES = ("analysis", "architectures", "conf", "launch", "mixers", "tasks", "training")
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -44,28 +44,31 @@ def take_snapshot(folder: Path) -> Path:
 
 
 def freeze(sweep: Sweep, cells: Sequence[Cell] = ()) -> str:
-    """Write the configuration of each cell, with a copy of its mixer file and what that imports; return our code's.
+    """Write the configuration of each cell, with copies of the user's files and what these import; return our code's.
 
     Raises:
         OSError: the disk is full or not writable.
-        LaunchError: a mixer file was edited since its cell was composed.
+        LaunchError: a user's file was edited since its cell was composed.
     """
     for cell in cells:
-        Cell(freeze_mixer_module(cell.config, sweep.launch_folder / "mixer_modules"), cell.found_in).write_config()
+        config = cell.config
+        for key in ("mixer_module", "task_module"):
+            config = freeze_module(config, key, sweep.launch_folder / f"{key}s")
+        Cell(config, cell.found_in).write_config()
     return str(take_snapshot(sweep.launch_folder / "code").absolute())
 
 
-def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """`config` with a user's mixer file replaced by a copy under `folder`, named by the hash of its content.
+def freeze_module(config: Mapping[str, Any], key: str, folder: Path) -> Mapping[str, Any]:
+    """`config` with the user's file at `key` replaced by a copy under `folder`, named by the hash of its content.
 
     The user's modules that the file imports are copied beside it, where the copy finds them.
 
     Raises:
         LaunchError: the file, or one of these modules, was edited since the cell was composed.
     """
-    if config["mixer_module"] is None:
+    if config.get(key) is None:
         return config
-    source, digest = Path(config["mixer_module"]), config["contents"]["mixer_module"]
+    source, digest = Path(config[key]), config["contents"][key]
     copy = (folder / digest / source.name).absolute()
     if not copy.exists():
         from mixers import module_digest, own_modules  # which takes seconds
@@ -80,11 +83,11 @@ def freeze_mixer_module(config: Mapping[str, Any], folder: Path) -> Mapping[str,
                 shutil.copyfile(file, place)
             shutil.copyfile(source, copying / source.name)
             if module_digest(copying / source.name) != digest:
-                raise LaunchError(f"mixer module {source} was edited meanwhile: give the whole command again")
+                raise LaunchError(f"{key}={source} was edited meanwhile: give the whole command again")
             _put(copying, copy.parent)
         finally:
             shutil.rmtree(copying, ignore_errors=True)
-    return {**config, "mixer_module": str(copy)}
+    return {**config, key: str(copy)}
 
 
 def _put(copy: Path, place: Path) -> None:

@@ -2,7 +2,7 @@
 
     lock                      held while somebody submits
     code/<hash>/              copies of the code (see launch.snapshot)
-    mixer_modules/<hash>/     copies of users' mixer files
+    mixer_modules/<hash>/     copies of users' mixer files; task_modules/<hash>/ of their tasks
     submissions/<name>/       one folder an array of jobs: submission.json, the sbatch script, N.log of each job
 
 A submission is written before it goes to Slurm and completed with its job id afterwards. Whoever is killed in between

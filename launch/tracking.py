@@ -1,12 +1,11 @@
 """Weights & Biases, the only place that knows it. Offline by default, so no account and no network are needed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+from tasks.hooks import OnEpoch
 
 from .cell import Cell
-
-OnEpoch = Callable[[Mapping[str, Any]], None]
 
 
 @contextmanager

@@ -37,6 +37,41 @@ def my_mixer(tmp_path):
     return path
 
 
+@pytest.fixture
+def my_task(tmp_path):
+    """The task that the README shows, word for word."""
+    block = re.search(r"```python\n(# my_task\.py.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "my_task.py"
+    path.write_text(block.group(1))
+    return path
+
+
+def test_a_task_of_ones_own_has_a_section_in_the_table(tmp_path, my_task):
+    spec = NetworkSpec(mixer="depthwise_conv", scale="nano", num_classes=10, img_size=(32, 32))
+    save_weights(build_network(spec), tmp_path / "light.safetensors")
+    ask = [f"task_module={my_task}", "task=dark", "mixer=depthwise_conv", "scale=nano", "weights=light.safetensors"]
+    done = command("-m", *ask, *QUICK, "task.brightness=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    dark, light = sorted(records(tmp_path), key=lambda record: record["config"]["task"]["brightness"])
+    assert dark["status"] == light["status"] == "completed"
+    assert dark["cell"] != light["cell"]
+    assert 5 < dark["results"]["dark_top1_percent"] < 15  # whatever it answers, it answers one class of ten
+    assert "no records to compare" in command("task=table", cwd=tmp_path).stderr  # which knows nothing of the task
+    shown = command("task=table", f"task_module={my_task}", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "In the dark" in shown.stdout
+    assert f"{dark['results']['dark_top1_percent']:.2f}" in shown.stdout
+    page = (tmp_path / "runs" / "tables" / "report.html").read_text()
+    assert '<section class="sortable" id="dark"><h2>In the dark</h2>' in page
+    misspelt = command(*ask, *QUICK, "task.brightnes=1", cwd=tmp_path)
+    assert misspelt.returncode == 2
+    assert "did you mean task.brightness?" in misspelt.stderr
+    my_task.write_text(my_task.read_text().replace("batch_size=64", "batch_size=32"))
+    again = command(*ask, *QUICK, "task.brightness=1", cwd=tmp_path)
+    assert "done before" not in again.stdout
+    assert len(records(tmp_path)) == 3
+
+
 def test_help_lists_every_group_and_its_choices(tmp_path):
     printed = command("--help", cwd=tmp_path).stdout
     for group, choice in (

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("mixers", "architectures", "training", "analysis", "launch", "conf")
+PACKAGES = ("mixers", "architectures", "training", "analysis", "tasks", "launch", "conf")
 TOOLS = Path(sys.executable).parent
 
 

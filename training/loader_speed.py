@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .augmentation import TrainingAugmentation
 from .data import check_data, count_classes, training_batches
@@ -15,21 +15,30 @@ from .plan import measured_count, step_seconds
 from .precision import check_precision
 from .progress import Progress
 from .recipe import check_recipe
-from .settings import DataSettings, LoaderSettings, RecipeSettings, TrainSettings
+from .settings import DataSettings, RecipeSettings, TrainSettings
 
 
 def measure_loader(
     network: nn.Module,
     data: DataSettings,
     recipe: RecipeSettings,
-    settings: LoaderSettings,
     *,
+    seconds: float,
+    warmup_batches: int,
+    step_images: int | None,
+    compile: bool,
+    gradient_checkpointing: bool,
     seed: int,
     precision: str,
     device: str,
     show_progress: bool,
 ) -> dict[str, float]:
     """Reads training batches onto the device for a while, then takes steps on the last of them.
+
+    Args:
+        seconds: how long images are read at least, after `warmup_batches`, in which workers start.
+        step_images: images in the step that is timed; None: see `training.plan.measured_count`.
+        compile, gradient_checkpointing: as `TrainSettings` has them.
 
     Returns:
         `loader_images_per_second`; `step_images_per_second`, of optimiser steps with their augmentation on the device;
@@ -46,15 +55,19 @@ def measure_loader(
     batches = training_batches(data, recipe, seed=seed, device=place)
     stream = itertools.chain.from_iterable(batches.epoch(epoch) for epoch in itertools.count())
     with Progress(f"load {data.name}", show_progress):
-        for _ in range(settings.warmup_batches):
+        for _ in range(warmup_batches):
             pixels, labels = next(stream)
-        images, seconds, start = 0, 0.0, time.perf_counter()
-        while seconds < settings.seconds:
+        images, spent, start = 0, 0.0, time.perf_counter()
+        while spent < seconds:
             pixels, labels = next(stream)
             images += len(pixels)
-            seconds = time.perf_counter() - start
-    loader = images / seconds
-    step = _step_speed(network, data, recipe, settings, pixels, labels, precision, place)
+            spent = time.perf_counter() - start
+    loader = images / spent
+    one_part = replace(recipe, batch_size=measured_count(recipe, place, step_images), accumulation=1)
+    as_trained = TrainSettings(compile=compile, gradient_checkpointing=gradient_checkpointing)
+    learner = Learner(network, one_part, precision=precision, device=place, settings=as_trained)
+    augment = TrainingAugmentation(data, one_part, count_classes(data), place)
+    step = _step_speed(learner, augment, pixels[: one_part.batch_size], labels[: one_part.batch_size])
     return {
         "loader_images_per_second": loader,
         "step_images_per_second": step,
@@ -63,21 +76,7 @@ def measure_loader(
     }
 
 
-def _step_speed(
-    network: nn.Module,
-    data: DataSettings,
-    recipe: RecipeSettings,
-    settings: LoaderSettings,
-    pixels: torch.Tensor,
-    labels: torch.Tensor,
-    precision: str,
-    place: torch.device,
-) -> float:
+def _step_speed(learner: Learner, augment: TrainingAugmentation, pixels: Tensor, labels: Tensor) -> float:
     """Images a second of whole optimiser steps, from the median."""
-    count = measured_count(recipe, place, settings.step_images)
-    one_part = replace(recipe, batch_size=count, accumulation=1)
-    as_trained = TrainSettings(compile=settings.compile, gradient_checkpointing=settings.gradient_checkpointing)
-    learner = Learner(network, one_part, precision=precision, device=place, settings=as_trained)
-    augment = TrainingAugmentation(data, recipe, count_classes(data), place)
-    network.train()
-    return count / statistics.median(step_seconds(learner, augment, pixels[:count], labels[:count]))
+    learner.network.train()
+    return len(pixels) / statistics.median(step_seconds(learner, augment, pixels, labels))

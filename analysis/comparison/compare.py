@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ..records import read_metrics, read_records
-from ..settings import TableSettings
+from ..sections import Analysis, Section, section
+from ..settings import MARGIN
 from .accuracy import COSTS, TRIED, accuracy_columns
 from .beside_published import PublishedNumbers
 from .candidates import one_record_a_network
@@ -95,6 +96,7 @@ class Comparison:
         counts: number of cells by status.
         warnings: what to know before looking at any number.
         notes: how to read the numbers.
+        sections: what analyses beyond accuracy and cost found, one each.
     """
 
     sweep: str | None
@@ -106,6 +108,7 @@ class Comparison:
     counts: Mapping[str, int]
     notes: Sequence[Note]
     warnings: Sequence[str] = ()
+    sections: Sequence[Section] = ()
 
 
 def compare(
@@ -116,7 +119,8 @@ def compare(
     fingerprint: str | None = None,
     mixed_fingerprints: bool = False,
     mixed_code: bool = False,
-    margin: float = TableSettings.margin,
+    margin: float = MARGIN,
+    analyses: Mapping[str, Analysis] | None = None,
 ) -> Comparison:
     """Compare what the records under `root` say, of one sweep or of all.
 
@@ -126,6 +130,7 @@ def compare(
         mixed_fingerprints: whether speeds of several environments may stand in one column.
         mixed_code: whether results of several versions of the code may be averaged and ranked together.
         margin: differences of accuracy up to this, in percentage points, are equivalent.
+        analyses: by the name of their task.
 
     Raises:
         NoRecordsError: there is no readable record of a task that compares networks.
@@ -155,7 +160,9 @@ def compare(
     cells["key"] = [content_key(identity) for identity in cells["identity"]]
 
     groups = list(_groups(cells))
-    if not groups and speed.empty:
+    named = (analyses or {}).items()
+    sections = [found for task, analysis in named if (found := section(task, analysis, records)) is not None]
+    if not groups and speed.empty and not sections:
         raise NoRecordsError(_nothing_found(root, sweep, unreadable))
     references = [reference_speed(speed, mode) for mode in MODES]
     if not mixed_fingerprints:
@@ -173,6 +180,7 @@ def compare(
         counts=Counter(all_cells["status"]),
         notes=notes(rows, speed, references, unreadable, margin, versions, mixed_code),
         warnings=idle_mixers(rows),
+        sections=sections,
     )
 
 

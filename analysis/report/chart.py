@@ -23,7 +23,7 @@ class Chart:
     """One chart.
 
     Attributes:
-        kind: `profile`, `pareto`, `curve` or `speed`.
+        kind: `profile`, `pareto`, `curve`, `speed` or the task whose section it is in.
         conditions: what holds for all of its marks, e.g. `digits, 32×32, recipe short, fp32`.
         spec: Vega-Lite, with its data.
     """

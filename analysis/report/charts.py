@@ -1,6 +1,7 @@
 """All charts of a report, in the order in which they are read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -21,7 +22,8 @@ def charts(comparison: Comparison) -> list[Chart]:
     rows = comparison.rows.assign(label=labels(comparison.rows))
     speed = comparison.speed.assign(label=speed_labels(comparison.speed))
     alone = speed["subject"] == MIXER_ALONE
-    look = styles([*rows["label"], *speed["label"]])
+    asked = [label for section in comparison.sections for label in section.rows["label"]]
+    look = styles([*rows["label"], *speed["label"], *asked])
     trained = rows[rows["top1_percent"].notna()]
     found: list[Chart] = []
     with alt.data_transformers.disable_max_rows():
@@ -30,6 +32,10 @@ def charts(comparison: Comparison) -> list[Chart]:
             conditions = training_conditions(group.iloc[0])
             found += pareto_charts(group, conditions, look)
             found += learning_curves(group, comparison.curves, conditions, look)
+        for section in comparison.sections:
+            found += [
+                replace(chart, kind=section.task) for chart in section.analysis.charts(section.observations, look)
+            ]
         found += speed_curves(speed[~alone], look)
         found += cost_curves(speed[alone], look)
     return found

@@ -12,8 +12,9 @@ from typing import Any
 import vl_convert
 
 from ..comparison import Comparison
+from ..sections import Section
 from ..table.columns import Cell, Column
-from ..table.layout import Layout, lay_out_comparison, lay_out_speed
+from ..table.layout import Layout, lay_out_comparison, lay_out_section, lay_out_speed
 from .cards import Card, cards
 from .chart import Chart, labels, speed_labels
 from .style import Style, styles
@@ -43,7 +44,8 @@ ENVIRONMENT_KEYS = (
 
 def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str:
     """The whole page."""
-    look = styles([*labels(comparison.rows), *labels(comparison.speed), *speed_labels(comparison.speed)])
+    asked = [label for section in comparison.sections for label in section.rows["label"]]
+    look = styles([*labels(comparison.rows), *labels(comparison.speed), *speed_labels(comparison.speed), *asked])
     sections = [
         _warnings(comparison.warnings),
         _cards(cards(comparison)),
@@ -51,6 +53,10 @@ def render(comparison: Comparison, drawn: Sequence[Chart], now: datetime) -> str
         _charts("What each mixer can do", [chart for chart in drawn if chart.kind == "profile"], look),
         _charts("Accuracy against cost", [chart for chart in drawn if chart.kind == "pareto"], look),
         _charts("Learning", [chart for chart in drawn if chart.kind == "curve"], look),
+        *(
+            _section(section, [chart for chart in drawn if chart.kind == section.task], look)
+            for section in comparison.sections
+        ),
         _speed(comparison, [chart for chart in drawn if chart.kind == "speed"], look),
         _unfinished(comparison),
         _notes(comparison),
@@ -248,6 +254,17 @@ def _figures(drawn: Iterable[Chart]) -> str:
 def _json(value: Any) -> str:
     """JSON in which HTML finds no tag."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _section(section: Section, drawn: Sequence[Chart], look: Mapping[str, Style]) -> str:
+    """What an analysis found: its charts, and its numbers below."""
+    layout = lay_out_section(section)
+    said = f"{section.analysis.says} {layout.shared_sentence()}".strip()
+    figures = f'{_legend(look)}<div class="charts">{_figures(drawn)}</div>' if drawn else ""
+    return (
+        f'<section class="sortable" id="{escape(section.task)}"><h2>{escape(section.analysis.title)}</h2>'
+        f'<p class="hint">{escape(said)}</p>{figures}{_table(layout, section.rows.to_dict("records"), look)}</section>'
+    )
 
 
 def _speed(comparison: Comparison, drawn: Sequence[Chart], look: Mapping[str, Style]) -> str:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..contrasts import Verdict
+from ..metrics import Metric
 from ..noise import NOISY_SIGN, is_noisy
+from ..sections import CONDITIONS, Section
 
 Row = Mapping[str, Any]
 # Which numbers of a measurement are as noisy as its latency.
@@ -149,6 +151,28 @@ def _speedup(row: Row) -> Cell:
 def _unfinished(row: Row) -> Cell:
     text = row["unfinished"]
     return Cell("", None) if _missing(text) else Cell(text, text, "problem")
+
+
+def section_columns(section: Section) -> list[Column]:
+    """The columns for the rows of an analysis: its network, its conditions, and its numbers with their spread."""
+    return [
+        _condition("network", "network"),
+        Column("mixer", "mixer", "", _mixer, numeric=False),
+        *(_condition(name, name) for name in CONDITIONS),
+        _condition("seeds", "seeds"),
+        *(_metric(metric) for metric in section.metrics),
+    ]
+
+
+def _metric(metric: Metric) -> Column:
+    def cell(row: Row) -> Cell:
+        mean, spread = row[metric.name], row[f"{metric.name}_spread"]
+        if _missing(mean):
+            return Cell("", None)
+        text = f"{mean:,.{metric.digits}f}"
+        return Cell(text if _missing(spread) else f"{text} ± {spread:,.{metric.digits}f}", mean)
+
+    return Column(metric.name, metric.label, metric.unit, cell)
 
 
 def comparison_columns(rows: pd.DataFrame) -> list[Column]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ..comparison import Comparison
-from .columns import SPEED_COLUMNS, Cell, Column, comparison_columns
+from ..sections import Section
+from .columns import SPEED_COLUMNS, Cell, Column, comparison_columns, section_columns
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def lay_out_comparison(comparison: Comparison) -> Layout:
 def lay_out_speed(comparison: Comparison) -> Layout:
     """Every measurement of speed."""
     return _lay_out(comparison.speed, SPEED_COLUMNS, ["network", "mixer", "scale", "dim"])
+
+
+def lay_out_section(section: Section) -> Layout:
+    """What an analysis found."""
+    return _lay_out(section.rows, section_columns(section), ["scale", "data"])
 
 
 def _lay_out(rows: pd.DataFrame, columns: Sequence[Column], sections: Sequence[str]) -> Layout:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..comparison import Comparison
 from .columns import Cell, Column
-from .layout import Layout, lay_out_comparison, lay_out_speed
+from .layout import Layout, lay_out_comparison, lay_out_section, lay_out_speed
 
 MARKS_NOTE = (
     "**Bold**: better than all others. ≈: equivalent to the best within the margin. ?: unresolved. No sign: worse. "
@@ -22,6 +22,10 @@ def to_markdown(comparison: Comparison) -> str:
         *([_escape(layout.shared_sentence()), _table(layout)] if layout.cells else []),
         "\n".join(f"- {_escape(note.text)}" for note in comparison.notes) + f"\n- {MARKS_NOTE}",
     ]
+    for section in comparison.sections:
+        found = lay_out_section(section)
+        sentences = f"{_escape(section.analysis.says)} {_escape(found.shared_sentence())}".strip()
+        blocks += [f"## {_escape(section.analysis.title)}", sentences, _table(found)]
     if not comparison.speed.empty:
         speed = lay_out_speed(comparison)
         blocks += ["## Speed, every measurement", _escape(speed.shared_sentence()), _table(speed)]

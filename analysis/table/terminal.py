@@ -6,7 +6,7 @@ from rich.text import Text
 
 from ..comparison import Comparison
 from .columns import Cell
-from .layout import Layout, lay_out_comparison, lay_out_speed
+from .layout import Layout, lay_out_comparison, lay_out_section, lay_out_speed
 
 STYLES = {"best": "bold green", "near": "green", "control": "italic dim", "problem": "red"}
 SIGNS = {"best": " *", "near": " ≈", "open": " ?"}
@@ -43,7 +43,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for warning in comparison.warnings:
         _print_text(console, warning, "bold yellow")
     _print_text(console, layout.shared_sentence(), "dim")
-    console.print(_table(layout))
+    if layout.cells:
+        console.print(_table(layout))
+    for section in comparison.sections:
+        found = lay_out_section(section)
+        console.print(Text(f"\n{section.analysis.title}", style="bold"))
+        _print_text(console, f"{section.analysis.says} {found.shared_sentence()}".strip(), "dim")
+        console.print(_table(found))
     for cell in comparison.unfinished.to_dict("records"):
         sentence = f"{cell['name']}: {cell['status'].replace('_', ' ')}. {cell['reason'] or ''}".rstrip()
         _print_text(console, sentence, "red")

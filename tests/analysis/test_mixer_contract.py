@@ -13,7 +13,6 @@ from rich.console import Console
 from torch import nn
 
 from analysis.mixer_contract import CHECKS, COMPILES, Finding, Subject, check_mixer, print_findings, try_out
-from analysis.settings import CheckSettings
 from mixers import MIXERS, Mixer
 from mixers.contract import neighbourhood
 
@@ -190,9 +189,9 @@ def test_a_broken_promise_is_found_and_said(mixer, word, seen, monkeypatch):
 
 def test_a_sound_mixer_breaks_none_and_options_are_those_that_were_given(monkeypatch):
     monkeypatch.setitem(MIXERS, "mine", Sound)
-    assert [finding for finding in check_mixer("mine", {"gain": 2.0}, CheckSettings(dim=24)) if not finding.holds] == []
+    assert [finding for finding in check_mixer("mine", {"gain": 2.0}, dim=24, compile=False) if not finding.holds] == []
     with pytest.raises(ValueError, match="no option 'gian'"):
-        list(check_mixer("mine", {"gian": 2.0}, CheckSettings()))
+        list(check_mixer("mine", {"gian": 2.0}, dim=64, compile=False))
 
 
 class Bare(Mixer):
@@ -204,7 +203,7 @@ class Bare(Mixer):
 
 def test_what_a_mixer_does_not_say_of_itself_is_measured(monkeypatch):
     monkeypatch.setitem(MIXERS, "mine", Bare)
-    findings = {finding.sentence: finding for finding in check_mixer("mine", {}, CheckSettings())}
+    findings = {finding.sentence: finding for finding in check_mixer("mine", {}, dim=64, compile=False)}
     assert [finding for finding in findings.values() if not finding.holds] == []
     seen = {finding.seen for finding in findings.values()}
     assert "measured: 0 at 14×14, 0 at 10×9, 0 at 20×7" in seen
@@ -217,7 +216,7 @@ def test_a_mixer_that_cannot_be_built_is_one_finding(monkeypatch):
             raise RuntimeError("no table for this size")
 
     monkeypatch.setitem(MIXERS, "mine", Unbuilt)
-    [finding] = check_mixer("mine", {}, CheckSettings())
+    [finding] = check_mixer("mine", {}, dim=64, compile=False)
     assert finding == Finding("can be built", False, "RuntimeError: no table for this size")
 
 
@@ -236,7 +235,7 @@ def test_findings_are_printed_on_any_terminal():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MIXERS))
 def test_a_mixer_is_compiled(name):
-    *_, finding = check_mixer(name, {}, CheckSettings(compile=True))
+    *_, finding = check_mixer(name, {}, dim=64, compile=True)
     assert finding.sentence == COMPILES
     assert finding.holds, finding.seen
 

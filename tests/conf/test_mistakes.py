@@ -149,7 +149,7 @@ def test_odd_values_of_every_key_are_accepted_or_refused_in_a_sentence(monkeypat
     register_groups(mixer_module=None)
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(CONF)))
     composer = SweepComposer(loader, loader.load_configuration("cell", [], RunMode.MULTIRUN))
-    monkeypatch.setattr("conf.cells._check_parameter_groups", lambda config: None)
+    monkeypatch.setattr("tasks.from_config.recipe.check_parameter_groups", lambda config: None)
     training = [*HALO, "recipe=short", "task=train"]
     keys = [key for key in _dotted(composer.compose(training)) if not key.startswith("mixer.")]
     assert {"seed", "data.mean", "task.checkpoint_minutes", "recipe.optimizer_options.betas"} <= set(keys)

@@ -15,7 +15,7 @@ from .cells import make_cell
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    for package in ("mixers", "architectures", "training", "analysis", "launch"):
+    for package in ("mixers", "architectures", "training", "analysis", "launch", "tasks"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(launch.code, "REPOSITORY", tmp_path)
     forget()
@@ -41,7 +41,8 @@ CELL = make_cell().config  # halo, task=train
         ("mixers/kernels/local_attention/local_attention.cpp", ["mixers"]),
         ("architectures/block.py", ["architectures"]),
         ("training/optimizer.py", ["task"]),
-        ("launch/tasks.py", ["task"]),
+        ("tasks/train.py", ["task"]),
+        ("tasks/evaluate.py", []),
         ("analysis/speed/measurement.py", []),
         ("analysis/table/columns.py", []),
     ],

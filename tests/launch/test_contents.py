@@ -16,9 +16,9 @@ from architectures.identity import network_identity
 from conf import register_groups, to_cell
 from launch import Cell
 from launch.contents import check_contents
-from launch.tasks import device_of
 from mixers import MIXERS
 from mixers.registry import _OWN_MODULES
+from tasks.from_config.device import device_of
 from tests.mixers.test_registry import USER_FILE
 from tests.slurm.sweeps import write_images
 from tests.test_layout import ROOT

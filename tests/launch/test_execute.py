@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import launch.tasks
+import launch.perform
 from launch import execute, nothing_failed, run_sweep
 from launch.__main__ import main as look_after
 from launch.lock import CellLock
@@ -33,7 +33,7 @@ def perform(monkeypatch):
             performed.append(cell.name)
             return action(cell) or {"results": {"params": 1, "macs": 2, "activations": 3}}
 
-        monkeypatch.setattr(launch.tasks, "perform", record_and_act)
+        monkeypatch.setattr(launch.perform, "perform", record_and_act)
         return performed
 
     return install
@@ -171,7 +171,7 @@ def test_sigterm_leaves_the_status_preempted(tmp_path):
     code = textwrap.dedent(f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-        import launch.tasks
+        import launch.perform
         from launch import execute
         from tests.launch.cells import make_cell
 
@@ -179,7 +179,7 @@ def test_sigterm_leaves_the_status_preempted(tmp_path):
             print("started", flush=True)
             time.sleep(60)
 
-        launch.tasks.perform = perform
+        launch.perform.perform = perform
         execute(make_cell({str(tmp_path)!r}))
     """)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE)

@@ -90,10 +90,9 @@ def result(output):
 @pytest.fixture
 def tiny(monkeypatch):
     """Cells that run in this process train the tiny network, too."""
-    import launch.tasks
-
-    monkeypatch.setattr(launch.tasks, "build_network", None)
-    monkeypatch.setattr(launch.tasks, "describe", None)
+    monkeypatch.setattr("architectures.build_network", None)
+    monkeypatch.setattr("tasks.from_config.cost.describe", None)
+    monkeypatch.setattr("tasks.from_config.cost.size_of", None)
     use(TinyNetwork)
 
 

@@ -7,8 +7,9 @@ import torch
 
 from launch import execute
 from launch.plan import plan
+from tasks.loader import LoaderSettings
 from tests.training.examples import brief, small_digits
-from training.settings import LoaderSettings, TrainSettings
+from training.settings import TrainSettings
 
 from .cells import make_cell
 

@@ -11,7 +11,7 @@ import pytest
 import analysis.environment
 import launch.snapshot
 from analysis.environment import commit
-from launch.snapshot import freeze_mixer_module, take_snapshot
+from launch.snapshot import freeze_module, take_snapshot
 from launch.submission import LaunchError
 from mixers import module_digest
 from tests.test_layout import ROOT
@@ -35,14 +35,14 @@ def test_an_edited_mixer_file_is_not_frozen_under_its_old_name(tmp_path):
     config = {"mixer_module": str(module), "contents": {"mixer_module": module_digest(module)}}
     module.write_text("second = 2\n")
     with pytest.raises(LaunchError, match=r"mine\.py was edited"):
-        freeze_mixer_module(config, tmp_path / "frozen")
+        freeze_module(config, "mixer_module", tmp_path / "frozen")
     assert list((tmp_path / "frozen").iterdir()) == []
     module.write_text("first = 1\n")
-    frozen = freeze_mixer_module(config, tmp_path / "frozen")
+    frozen = freeze_module(config, "mixer_module", tmp_path / "frozen")
     module.write_text("second = 2\n")
     assert Path(frozen["mixer_module"]).read_text() == "first = 1\n"
     for again in (config, frozen):
-        assert freeze_mixer_module(again, tmp_path / "frozen") == frozen
+        assert freeze_module(again, "mixer_module", tmp_path / "frozen") == frozen
 
 
 def git(folder, *arguments):

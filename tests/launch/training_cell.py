@@ -18,11 +18,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-import launch.tasks
+import architectures
 import training.checkpoint
 from analysis.record import write_record
 from launch import Cell, execute
 from launch.interruption import Preempted, exit_status
+from tasks.from_config import cost
 from tests.training.examples import TinyNetwork, brief, small_digits
 from training.distributed import ranks_of
 from training.whole_file import write_whole
@@ -104,8 +105,9 @@ def die_before_completion(path: Path, record: Mapping[str, Any]) -> None:
 
 def use(network: type[nn.Module]) -> None:
     """Cells train this network, whatever they name."""
-    launch.tasks.build_network = lambda spec: network()
-    launch.tasks.describe = lambda spec: SimpleNamespace(params=0, macs=0, activations=0)
+    architectures.build_network = lambda spec: network()
+    cost.describe = lambda spec: SimpleNamespace(params=0, macs=0, activations=0)
+    cost.size_of = lambda spec: {}
 
 
 def main(output: str, *arguments: str) -> int:

@@ -5,16 +5,24 @@ import time
 import pytest
 import torch
 
+from tasks.loader import LoaderSettings
 from tests.training.examples import brief, small_digits, tiny_network
 from training.loader_speed import measure_loader
-from training.settings import LoaderSettings
 
-OPTIONS = {"seed": 0, "precision": "fp32", "device": "cpu", "show_progress": False}
+OPTIONS = {
+    "warmup_batches": 2,
+    "compile": False,
+    "gradient_checkpointing": False,
+    "seed": 0,
+    "precision": "fp32",
+    "device": "cpu",
+    "show_progress": False,
+}
 
 
 def measured(network, **changes):
-    settings = LoaderSettings(seconds=0.2, **changes)
-    return measure_loader(network, small_digits(), brief(batch_size=96), settings, **OPTIONS)
+    options = OPTIONS | {"seconds": 0.2, "step_images": None} | changes
+    return measure_loader(network, small_digits(), brief(batch_size=96), **options)
 
 
 def test_a_slow_network_binds():

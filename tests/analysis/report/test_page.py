@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 from analysis.comparison import compare
 from analysis.report import write_report
-from launch.overview import table
+from tasks import TASKS
+from tasks.table import TableSettings
 from tests.analysis.record_tree import IMAGENET, cell_record, write_cell
 
 
@@ -55,7 +56,7 @@ def test_the_first_chart_is_a_picture_too(report):
 
 
 def test_nothing_to_report_is_said_before_anything_is_written(tmp_path, capsys):
-    assert table(tmp_path / "runs", None, tmp_path / "report", margin=0.5) == 1
+    assert TASKS["table"].run(tmp_path / "runs", None, TableSettings(destination=str(tmp_path / "report"))) == 1
     assert "no records to compare under" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
 

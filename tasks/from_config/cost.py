@@ -1,5 +1,6 @@
 """What a network costs, from its name alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,6 +9,17 @@ from analysis.complexity import Complexity, measure
 from analysis.settings import CountingRule
 from architectures import NetworkSpec, build_network
 from architectures.unified import UnifiedBackbone
+
+from ..task import Results
+
+
+def with_costs(spec: NetworkSpec, results: Mapping[str, Any] | None = None) -> Results:
+    """A task's results beside what every record says of its network."""
+    return {"results": totals(describe(spec)) | dict(results or {}), "details": {"network": size_of(spec)}}
+
+
+def totals(complexity: Complexity) -> dict[str, int]:
+    return {"params": complexity.params, "macs": complexity.macs, "activations": complexity.activations}
 
 
 def size_of(spec: NetworkSpec) -> dict[str, Any]:

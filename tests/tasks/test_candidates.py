@@ -4,9 +4,8 @@ import pytest
 
 from analysis.settings import SpeedSettings
 from analysis.speed import measure
-from launch.candidates import candidates, check_candidates, own_resolution
-
-from .cells import make_cell
+from tasks.from_config.candidates import candidates, check_candidates, own_resolution
+from tests.launch.cells import make_cell
 
 UNIFIED = {"name": "unified", "options": {}, "mixers": None, "budget": "params"}
 

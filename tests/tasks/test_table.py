@@ -1,6 +1,7 @@
-"""The tasks about all cells, as commands."""
+"""`task=table` as a command."""
 
-from launch.overview import table
+from tasks import TASKS
+from tasks.table import TableSettings
 from tests.analysis.record_tree import train_record, write_cell
 
 
@@ -8,9 +9,9 @@ def test_the_margin_is_in_the_text_and_must_be_positive(tmp_path, capsys):
     for mixer in ("halo", "sra"):
         for seed in (0, 1, 2):
             write_cell(tmp_path, train_record(mixer, 90 + 0.01 * seed, seed=seed))
-    assert table(tmp_path, None, None, margin=0.25) == 0
+    assert TASKS["table"].run(tmp_path, None, TableSettings(margin=0.25)) == 0
     assert "≈ within 0.25 points of the best" in " ".join(capsys.readouterr().out.split())
     page = (tmp_path / "tables" / "comparison.md").read_text(encoding="utf-8")
     assert page.count("equivalent within 0.25 points") == 2
-    assert table(tmp_path, None, None, margin=0.0) == 2
+    assert TASKS["table"].run(tmp_path, None, TableSettings(margin=0.0)) == 2
     assert capsys.readouterr().err == "task.margin=0.0: must be positive, in percentage points\n"

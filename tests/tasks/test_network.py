@@ -2,9 +2,8 @@
 
 import pytest
 
-from launch.network import network_spec
-
-from .cells import make_cell
+from tasks.from_config.network import network_spec
+from tests.launch.cells import make_cell
 
 RULES = {"dims": None, "depths": None}
 

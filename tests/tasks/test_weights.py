@@ -9,15 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import launch.tasks
+import training.evaluate
+import training.train
 from architectures import NetworkSpec, build_network
 from architectures.checkpoints import CheckpointError, UnavailableError
-from launch.supervision import Supervision
-from launch.weights import check_weights, load
+from launch.perform import perform
+from tasks import Hooks
+from tasks.from_config.weights import check_weights, load
+from tests.launch.cells import make_cell
 from training.checkpoint import save_weights
 
 from ..golden.fill import state_dict_for
-from .cells import make_cell
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "stm"
 CONVNEXT = NetworkSpec(mixer="depthwise_conv", scale="micro")
@@ -209,9 +211,9 @@ def test_tasks_start_from_them(task, cache, convnext, monkeypatch, tmp_path):
         given.append(network)
         return {"top1_percent": 0.0}
 
-    monkeypatch.setattr(launch.tasks, task, follow)
-    monkeypatch.setattr(launch.tasks, "DataSettings", dict)
-    monkeypatch.setattr(launch.tasks, "RecipeSettings", dict)
+    monkeypatch.setattr({"train": training.train, "evaluate": training.evaluate}[task], task, follow)
+    for settings in ("DataSettings", "RecipeSettings"):
+        monkeypatch.setattr(f"tasks.{task}.{settings}", dict, raising=False)
     cell = make_cell(
         tmp_path,
         mixer={"name": "depthwise_conv"},
@@ -220,7 +222,7 @@ def test_tasks_start_from_them(task, cache, convnext, monkeypatch, tmp_path):
         data__num_classes=10 if task == "train" else 1000,
         weights="official",
     )
-    launch.tasks.perform(cell, Supervision(show_progress=False))
+    perform(cell, Hooks(show_progress=False))
     [network] = given
     assert torch.equal(network.conv_head.conv.weight, convnext["conv_head.0.weight"])
     assert torch.equal(network.head.weight, convnext["head.weight"]) == (task == "evaluate")

@@ -6,8 +6,7 @@ from typing import Any
 from architectures import NetworkSpec
 from architectures.budget import published_variants
 
-# Tasks whose networks learn, by the recipe's stochastic depth.
-LEARNING = ("train", "loader")
+from ..registry import task_of
 
 
 def network_spec(config: Mapping[str, Any]) -> NetworkSpec:
@@ -18,7 +17,7 @@ def network_spec(config: Mapping[str, Any]) -> NetworkSpec:
         "options": {option: value for option, value in network["options"].items() if value is not None},
         "num_classes": data["num_classes"],
         "img_size": (data["resolution"], data["resolution"]),
-        "drop_path_rate": config["recipe"]["drop_path_rate"] if config["task"]["name"] in LEARNING else None,
+        "drop_path_rate": config["recipe"]["drop_path_rate"] if task_of(config).learns else None,
     }
     if network["name"] != "unified":
         return NetworkSpec(**common)

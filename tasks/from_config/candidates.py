@@ -13,8 +13,8 @@ from architectures.identity import digest_of, network_identity
 from architectures.mixer_options import check_option_names, options_of_block
 from mixers import MIXERS, Mixer, build_mixer, mixer_identity, mixer_options
 
-from .cell import has_its_own, network_label
 from .cost import describe
+from .labels import has_its_own, network_label
 from .network import network_spec
 
 Config = Mapping[str, Any]
