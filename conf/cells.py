@@ -12,7 +12,7 @@ from omegaconf.errors import MissingMandatoryValue
 from launch import Cell
 from launch.contents import contents_of
 from launch.sweep_name import check_sweep_name
-from tasks import task_of
+from tasks import load_task_module, task_of
 
 from .errors import ConfigurationError
 from .plain_values import check_keys, check_values
@@ -30,6 +30,11 @@ def to_cell(config: DictConfig) -> Cell:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigurationError(f"{error.full_key} has no value") from error
+    try:
+        if plain.get("task_module"):
+            load_task_module(plain["task_module"])
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigurationError(str(error)) from error
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
