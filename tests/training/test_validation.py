@@ -81,26 +81,26 @@ def test_after_each_epoch_scores_are_those_of_the_saved_weights(name, form, tmp_
 
 def replace_data(network):
     for parameter in network.parameters():
-        parameter.data = parameter.data * 1.5
+        parameter.data = parameter.data * 1.1
 
 
 def write_data(network):
     for parameter in network.parameters():
-        parameter.data.mul_(1.5)
+        parameter.data.mul_(1.1)
 
 
 def write_through_numpy(network):
     for parameter in network.parameters():
         if parameter.is_contiguous():
-            parameter.detach().numpy()[...] *= 1.5
+            parameter.detach().numpy()[...] *= 1.1
 
 
 def load_others(network):
-    network.load_state_dict({key: value + 0.1 for key, value in network.state_dict().items()})
+    network.load_state_dict({key: value + 0.01 for key, value in network.state_dict().items()})
 
 
 def assign_others(network):
-    network.load_state_dict({key: value + 0.1 for key, value in network.state_dict().items()}, assign=True)
+    network.load_state_dict({key: value + 0.01 for key, value in network.state_dict().items()}, assign=True)
 
 
 def fine_tune_in_eval_mode(network):
