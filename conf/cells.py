@@ -18,6 +18,7 @@ from .errors import ConfigurationError
 from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
+from .sweep_weights import resolve
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -41,6 +42,7 @@ def to_cell(config: DictConfig) -> Cell:
     try:
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
+        plain["weights"] = resolve(plain)
         plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}
