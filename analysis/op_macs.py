@@ -99,6 +99,12 @@ def involution_macs(inputs: Sequence[Value], output: Value) -> int:
     return inputs[2].toIValue() ** 2 * math.prod(shape(output))
 
 
+def neighborhood_attention_macs(inputs: Sequence[Value], output: Value) -> int:
+    """The scores and weighted values of each pixel's own neighbours: as many as the map has, if it has fewer."""
+    keys = math.prod(min(inputs[4].toIValue(), size) for size in shape(output)[1:3])
+    return 2 * keys * math.prod(shape(output))
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -158,6 +164,7 @@ HANDLES: dict[str, Handle] = {
     "aten::upsample_bilinear2d": upsampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "stmbench::involution": handle("weighted_sum", involution_macs),
+    "stmbench::neighborhood_attention": handle("neighborhood_attention", neighborhood_attention_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,
