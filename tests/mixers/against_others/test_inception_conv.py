@@ -11,7 +11,7 @@ from .equality import assert_equal_to, channels_first
 THEIR_NAMES = {"square": "dwconv_hw", "row": "dwconv_w", "column": "dwconv_h"}
 
 
-@pytest.mark.parametrize("resolution", [(1, 1), (3, 17), (14, 14), (56, 56)])
+@pytest.mark.parametrize("resolution", [(1, 1), (3, 17), (14, 14), (28, 30)])
 @pytest.mark.parametrize(("dim", "square", "band", "ratio"), [(8, 3, 11, 0.125), (50, 5, 9, 0.25)])
 def test_equals_timm(dim: int, square: int, band: int, ratio: float, resolution: tuple[int, int]) -> None:
     options = {"square_kernel_size": square, "band_kernel_size": band, "branch_ratio": ratio}

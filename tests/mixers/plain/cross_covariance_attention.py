@@ -1,12 +1,10 @@
 """Cross-covariance attention, pixel by pixel: sums over the pixels give shares, which then serve each pixel."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from ..cases import Case, Plain
-from .arithmetic import Parameters, batch_norm, every_pixel, linear, sum_of_neighbours
+from .arithmetic import Parameters, batch_norm, depthwise_convolution, every_pixel, gelu, linear
 
 
 def cross_covariance_attention(
@@ -22,14 +20,13 @@ def cross_covariance_attention(
     mixed = linear(mixed, parameters, "proj")
     if not local:
         return mixed
-    mixed = convolution(mixed, parameters, "local.conv1")
-    mixed = mixed * (1 + torch.erf(mixed / math.sqrt(2))) / 2
+    mixed = gelu(convolution(mixed, parameters, "local.conv1"))
     return convolution(batch_norm(mixed, parameters, "local.bn"), parameters, "local.conv2")
 
 
 def convolution(x: Tensor, parameters: Parameters, name: str) -> Tensor:
     kernel = parameters[f"{name}.weight"][:, 0].permute(1, 2, 0)
-    return sum_of_neighbours(x, lambda r, c: kernel) + parameters[f"{name}.bias"]
+    return depthwise_convolution(x, kernel) + parameters[f"{name}.bias"]
 
 
 PLAIN = Plain(
