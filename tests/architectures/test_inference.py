@@ -21,7 +21,11 @@ def _onednn_whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "FEWEST_MACS", 0)
 
 
-MERGED = [("large_kernel_conv", {}), ("large_kernel_conv", {"decomposed": True})]
+MERGED = [
+    ("large_kernel_conv", {}),
+    ("large_kernel_conv", {"decomposed": True}),
+    ("linear_attention", {"feature_map": "relu"}),
+]
 """Mixers whose sums are others in the inference form, with branches and norms in one."""
 
 
