@@ -7,21 +7,23 @@ from torch import Tensor
 def interpolated(table: Tensor, rows: int, columns: int) -> Tensor:
     """h, w, C -> rows, columns, C: bilinear between the centres of pixels, beyond the outermost ones constant.
 
-    `F.interpolate` without aligned corners, as two products with matrices, which all counters see; see
-    `interpolation_macs`. A table of the wanted size is returned as it is.
+    `F.interpolate` without aligned corners, as a product with a matrix along each axis whose size is another: all
+    counters see it. A table of the wanted size is returned as it is.
     """
-    if (rows, columns) == table.shape[:2]:
-        return table
-    table = torch.einsum("rh,hwc->rwc", _weights(rows, table.shape[0], table), table)
-    return torch.einsum("kw,rwc->rkc", _weights(columns, table.shape[1], table), table)
+    height, width = table.shape[:2]
+    if rows != height:
+        table = (_weights(rows, height, table) @ table.flatten(1)).unflatten(1, (width, -1))
+    if columns != width:
+        table = _weights(columns, width, table) @ table
+    return table
 
 
 def interpolation_macs(size: tuple[int, int], resolution: tuple[int, int], channels: int) -> int:
     """Multiply-accumulates of `interpolated`, from a table of `size`."""
-    if size == resolution:
-        return 0
     (height, width), (rows, columns) = size, resolution
-    return channels * rows * width * (height + columns)
+    along_columns = rows * height * width if rows != height else 0
+    along_rows = rows * columns * width if columns != width else 0
+    return channels * (along_columns + along_rows)
 
 
 def _weights(places: int, size: int, like: Tensor) -> Tensor:
