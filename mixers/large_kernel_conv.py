@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, require
 from .initialization import truncated_normal_layers
+from .kernels.large_depthwise import large_depthwise_conv
 from .normed_linear import NormedLinear, with_norm
 from .registry import register
 
@@ -106,11 +107,7 @@ def cut(shape: tuple[int, int], resolution: tuple[int, int]) -> tuple[int, int]:
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Depth-wise convolution whose kernel is cut to what meets the map. B, C, H, W -> B, C, H, W.
-
-    PyTorch computes every size: on the CPU oneDNN reads the channels-last map as it is, and is several times faster
-    than a product in the frequency domain, up to 51 x 5 and 31 x 31 pixels; its backward pass is slower than that.
-    """
+    """Depth-wise convolution whose kernel is cut to what meets the map. B, C, H, W -> B, C, H, W."""
 
     def __init__(self, channels: int, shape: tuple[int, int], bias: bool) -> None:
         super().__init__(channels, channels, shape, groups=channels, bias=bias)
@@ -121,7 +118,7 @@ class DepthwiseConv(nn.Conv2d):
         if (rows, columns) != self.kernel_size:
             top, left = (self.kernel_size[0] - rows) // 2, (self.kernel_size[1] - columns) // 2
             weight = weight[:, :, top : top + rows, left : left + columns]
-        return F.conv2d(x, weight, self.bias, padding=(rows // 2, columns // 2), groups=self.groups)
+        return large_depthwise_conv(x, weight, self.bias)
 
 
 class DepthwiseNorm(nn.Module):
