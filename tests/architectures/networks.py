@@ -12,6 +12,8 @@ from architectures.network import TIMM_NETWORKS
 from mixers import MIXERS, Mixer, register
 from mixers.dynamic_depthwise_conv import DynamicDepthwiseConv
 
+from ..mixers.plain import PLAIN
+
 OURS = [name for name in list_networks() if name not in TIMM_NETWORKS]
 SMALLEST = [name for name in OURS if "_micro" in name or ("_tiny" in name and not name.startswith("unified_"))]
 NETWORKS = [pytest.param(name, marks=() if name in SMALLEST else pytest.mark.slow) for name in OURS]
@@ -50,6 +52,10 @@ def audible(network: nn.Module) -> nn.Module:
             parameter.copy_(noise / parameter[0].numel() ** 0.5)
         else:
             parameter.copy_(0.1 * noise + key.endswith(("weight", "gamma")))
+    calm = {MIXERS[mixer]: plain.calm for mixer, plain in PLAIN.items()}
+    for module in network.modules():
+        if type(module) in calm:
+            calm[type(module)](module)
     # Those of generated kernels see one value an image: statistics of four would be noise, and kernels enlarge it.
     generators = [module.bn for module in network.modules() if isinstance(module, DynamicDepthwiseConv)]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module not in generators]
