@@ -99,6 +99,12 @@ def involution_macs(inputs: Sequence[Value], output: Value) -> int:
     return inputs[2].toIValue() ** 2 * math.prod(shape(output))
 
 
+def selective_scan_macs(inputs: Sequence[Value], output: Value) -> int:
+    """On each of four paths an element has four products for each state, and two more."""
+    states = shape(inputs[3])[-1]
+    return 4 * (4 * states + 2) * math.prod(shape(output))
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -158,6 +164,7 @@ HANDLES: dict[str, Handle] = {
     "aten::upsample_bilinear2d": upsampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "stmbench::involution": handle("weighted_sum", involution_macs),
+    "stmbench::selective_scan": handle("scan", selective_scan_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,
