@@ -28,6 +28,14 @@ PATHS = 4
 SMALLEST_STEP, LARGEST_STEP, STEP_FLOOR = 1e-3, 1e-1, 1e-4
 
 
+class NormInFloat32(nn.LayerNorm):
+    """`nn.LayerNorm` of a map that comes in float32 also where the parameters have 16 bits, which may have no room for
+    sums over a whole path."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 @register("ss2d")
 class SS2D(Mixer):
     """Linear, depth-wise 3 x 3, SiLU, selective scan along four paths, norm, linear. B, H, W, C -> B, H, W, C.
@@ -71,7 +79,7 @@ class SS2D(Mixer):
         self.dt_bias = nn.Parameter(torch.empty(PATHS, inner))
         self.A_log = nn.Parameter(torch.empty(PATHS, inner, states))
         self.D = nn.Parameter(torch.empty(PATHS, inner))
-        self.norm = nn.LayerNorm(inner)
+        self.norm = NormInFloat32(inner)
         self.out_proj = Linear(inner, dim, bias=False)
         self.init_weights()
 
@@ -102,9 +110,7 @@ class SS2D(Mixer):
         scanned = selective_scan(
             inside, delta, self.A_log, b, c, self.D, delta_bias=self.dt_bias, implementation=self.implementation
         )
-        # Still in float32: half precision may have no room for sums over a whole path.
-        weight, bias = (each.to(scanned.dtype) for each in (self.norm.weight, self.norm.bias))
-        mixed = F.layer_norm(scanned, (self.inner,), weight, bias, self.norm.eps).to(x.dtype)
+        mixed = self.norm(scanned).to(x.dtype)
         if self.gate:
             mixed = mixed * F.silu(gate)
         return self.out_proj(mixed)
