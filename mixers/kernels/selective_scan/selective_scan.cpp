@@ -99,11 +99,13 @@ class Walk {
     for (int path = 0; path < paths; ++path) {
       start(path);
       for (int64_t step = 0; step < sizes_.pixels(); step += block) {
-        look(step);
+        look(step, step + block);
         Vector<A> y[block];
         for (int t = 0; t < steps_; ++t) y[t] = skip_ * x_[t];
         for (int64_t s = 0; s < sizes_.states; ++s)
-          recur(s, [&](int t, const Vector<A>&, const Vector<A>& state) { y[t] += state * of_.c[at_state(t) + s]; });
+          recur(s, [&](int t, const Vector<A>&, const Vector<A>&, const Vector<A>& state) {
+            y[t] += state * of_.c[at_state(t) + s];
+          });
         for (int t = 0; t < steps_; ++t) add(output + at_pixel(t), y[t]);
       }
     }
@@ -118,20 +120,24 @@ class Walk {
       start(path);
       for (int64_t n = 0; n < blocks; ++n) {
         std::copy(states_.begin(), states_.end(), before_.begin() + n * sizes_.states);
-        look(n * block);
-        for (int64_t s = 0; s < sizes_.states; ++s) recur(s, [](int, const Vector<A>&, const Vector<A>&) {});
+        look(n * block, (n + 1) * block);
+        for (int64_t s = 0; s < sizes_.states; ++s) recur(s, [](int, auto&...) {});
       }
       Vector<A> of_bias = {}, of_skip = {};
       std::vector<Vector<A>> of_rates(sizes_.states), of_states(sizes_.states);
       for (int64_t n = blocks - 1; n >= 0; --n) {
         std::copy_n(before_.begin() + n * sizes_.states, sizes_.states, states_.begin());
-        look(n * block);
+        look(n * block, (n - 1) * block);
         Vector<A> of_y[block], of_entering[block] = {}, of_step[block] = {};
         for (int t = 0; t < steps_; ++t) of_y[t] = read(grad + at_pixel(t), count_);
         for (int64_t s = 0; s < sizes_.states; ++s) {
-          Vector<A> kept[block], state[block];
+          Vector<A> decay[block], kept[block], state[block];
           const Vector<A> rate = rates_[s];
-          recur(s, [&](int t, const Vector<A>& decayed, const Vector<A>& next) { kept[t] = decayed, state[t] = next; });
+          recur(s, [&](int t, const Vector<A>& factor, const Vector<A>& left, const Vector<A>& next) {
+            decay[t] = factor;
+            kept[t] = left;
+            state[t] = next;
+          });
           Vector<A> of_state = of_states[s], of_rate = of_rates[s];
           for (int t = steps_ - 1; t >= 0; --t) {
             const int64_t place = at_state(t) + s;
@@ -142,7 +148,7 @@ class Walk {
             const Vector<A> of_exponent = of_state * kept[t];
             of_step[t] += of_exponent * rate;
             of_rate += of_exponent * step_[t];
-            of_state *= exp_of<A>(rate * step_[t]);
+            of_state *= decay[t];
           }
           of_states[s] = of_state;
           of_rates[s] = of_rate;
@@ -182,8 +188,9 @@ class Walk {
         rates_[s][n] = n < count_ ? of_.a[(channel + n) * sizes_.states + s] : A(0);
   }
 
-  // Everything of a block's steps that depends on no state.
-  void look(int64_t first_step) {
+  // Everything of a block's steps that depends on no state. Down a column the processor does not foresee where the next
+  // block looked at will be, so its memory is asked for here.
+  void look(int64_t first_step, int64_t first_of_next) {
     const int64_t pixels = sizes_.pixels();
     const A* const x = of_.x + image_ * pixels * sizes_.channels + first_;
     const A* const delta = of_.delta + (path_ * sizes_.batch + image_) * pixels * sizes_.channels + first_;
@@ -192,9 +199,8 @@ class Walk {
       pixel_[t] = order_.pixel(path_, first_step + t);
       x_[t] = read(x + pixel_[t] * sizes_.channels, count_);
       delta_[t] = read(delta + pixel_[t] * sizes_.channels, count_) + bias_;
-      // Down a column the processor does not foresee the next block's addresses.
-      const int64_t later = std::min(first_step + t + block, pixels - 1);
-      __builtin_prefetch(delta + order_.pixel(path_, later) * sizes_.channels);
+      const int64_t next = std::clamp<int64_t>(first_of_next + t, 0, pixels - 1);
+      __builtin_prefetch(delta + order_.pixel(path_, next) * sizes_.channels);
     }
     for (int t = 0; t < steps_; ++t) {
       step_[t] = softplus<A>(delta_[t]);
@@ -202,7 +208,7 @@ class Walk {
     }
   }
 
-  // Takes one state through the block and calls f(t, what decay left of it, the next state).
+  // Takes one state through the block and calls f(t, factor of the decay, what it left of the state, the next state).
   template <class F>
   void recur(int64_t s, const F& f) {
     Vector<A> state = states_[s];
@@ -210,9 +216,9 @@ class Walk {
     const A* const enters = of_.b + s;
     const int steps = steps_;
     for (int t = 0; t < steps; ++t) {
-      const Vector<A> decayed = exp_of<A>(rate * step_[t]) * state;
-      state = decayed + entering_[t] * enters[at_state(t)];
-      f(t, decayed, state);
+      const Vector<A> factor = exp_of<A>(rate * step_[t]), left = factor * state;
+      state = left + entering_[t] * enters[at_state(t)];
+      f(t, factor, left, state);
     }
     states_[s] = state;
   }
