@@ -105,6 +105,12 @@ def neighborhood_attention_macs(inputs: Sequence[Value], output: Value) -> int:
     return 2 * keys * math.prod(shape(output))
 
 
+def selective_scan_macs(inputs: Sequence[Value], output: Value) -> int:
+    """On each of four paths an element has four products for each state, and two more."""
+    states = shape(inputs[3])[-1]
+    return 4 * (4 * states + 2) * math.prod(shape(output))
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -165,6 +171,7 @@ HANDLES: dict[str, Handle] = {
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "stmbench::involution": handle("weighted_sum", involution_macs),
     "stmbench::neighborhood_attention": handle("neighborhood_attention", neighborhood_attention_macs),
+    "stmbench::selective_scan": handle("scan", selective_scan_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,

@@ -59,6 +59,8 @@ void write(A* to, const Vector<A>& numbers, int count) {
   }
 }
 
+constexpr double reciprocal_factorial(int k) { return k ? reciprocal_factorial(k - 1) / k : 1; }
+
 // exp of numbers that are not positive: 2^n e^r with |r| <= ln(2) / 2, and e^r by its Taylor series.
 template <class A>
 Vector<A> exp_of(Vector<A> x) {
@@ -73,7 +75,8 @@ Vector<A> exp_of(Vector<A> x) {
   const Vector<A> bounded = x < smallest ? Vector<A>{} + smallest : x;
   const Vector<A> n = (bounded * log2_e + rounding) - rounding;
   const Vector<A> r = (bounded - n * ln2_high) - n * ln2_low;
-  Vector<A> series = Vector<A>{} + 1;
-  for (int k = terms; k > 0; --k) series = series * r * (A(1) / A(k)) + 1;
+  Vector<A> series = Vector<A>{} + A(reciprocal_factorial(terms));
+#pragma GCC unroll 16
+  for (int k = terms - 1; k >= 0; --k) series = series * r + A(reciprocal_factorial(k));
   return (Vector<A>)((Bits)series + (__builtin_convertvector(n, Bits) << mantissa));
 }
