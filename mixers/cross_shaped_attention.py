@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .initialization import truncated_normal_layers
-from .kernels.depthwise import DepthwiseConv2d
+from .kernels.depthwise import DepthwiseConv2d, depthwise_conv
 from .kernels.linear import Linear
 from .registry import register
 
@@ -64,7 +64,7 @@ class CrossShapedAttention(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (3, -1))  # B, H, W, 3, C
         if self.stripe_width is None:
-            return self.proj(self.attns[0](qkv))
+            return self.proj(self.attns[0](qkv[:, None])[:, 0])
         parts = zip((2, 1), self.attns, qkv.chunk(2, -1), strict=True)
         return self.proj(
             torch.cat([over_stripes(part, axis, self.stripe_width, attn) for axis, attn, part in parts], -1)
@@ -100,26 +100,31 @@ class StripeAttention(nn.Module):
         self.get_v = DepthwiseConv2d(dim, 3)
 
     def forward(self, qkv: Tensor) -> Tensor:
-        """B, h, w, 3, C -> B, h, w, C."""
-        rows, columns = qkv.shape[1:3]
-        q, k, v = qkv.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).unflatten(1, (rows, columns))
-        return x + self.get_v(qkv[:, :, :, 2])
+        """B, n, h, w, 3, C -> B, n, h, w, C, for each of n maps by itself."""
+        q, k, v = qkv.flatten(2, 3).flatten(0, 1).unflatten(-1, (self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x.reshape(qkv[:, :, :, :, 0].shape) + self._positions(qkv[:, :, :, :, 2])
+
+    def _positions(self, v: Tensor) -> Tensor:
+        """B, n, h, w, C -> the same. The n maps are n times the channels, since a convolution's batch must stay the
+        images: with another, torch.compile would make graphs for few images and for many."""
+        count = v.shape[1]
+        x = v.permute(0, 2, 3, 1, 4).flatten(3)
+        x = depthwise_conv(x, self.get_v.weight.squeeze(1).repeat(count, 1, 1), self.get_v.bias.repeat(count))
+        return x.unflatten(3, (count, -1)).permute(0, 3, 1, 2, 4)
 
 
 def over_stripes(x: Tensor, axis: int, width: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Applies `function`, B, h, w, ... -> B, h, w, C, to each stripe of a map by itself: B, H, W, ... -> B, H, W, C.
+    """Applies `function`, B, n, h, w, ... -> B, n, h, w, C, to the n stripes of a map: B, H, W, ... -> B, H, W, C.
 
-    A stripe has `width` rows (axis 1) or columns (axis 2). All of them come as one batch, but for the last, if it is
+    A stripe has `width` rows (axis 1) or columns (axis 2). All of them come at once, but for the last, if it is
     narrower.
     """
-    size = x.shape[axis]
-    stripes = size // width
+    whole, rest = divmod(x.shape[axis], width)
     parts = []
-    if stripes:
-        whole = x.narrow(axis, 0, stripes * width).unflatten(axis, (stripes, width)).movedim(axis, 1)
-        whole = function(whole.flatten(0, 1)).unflatten(0, (-1, stripes))
-        parts.append(whole.movedim(1, axis).flatten(axis, axis + 1))
-    if size % width:
-        parts.append(function(x.narrow(axis, stripes * width, size % width)))
+    if whole:
+        stripes = x.narrow(axis, 0, whole * width).unflatten(axis, (whole, width)).movedim(axis, 1)
+        parts.append(function(stripes).movedim(1, axis).flatten(axis, axis + 1))
+    if rest:
+        parts.append(function(x.narrow(axis, whole * width, rest)[:, None])[:, 0])
     return torch.cat(parts, axis) if len(parts) > 1 else parts[0]

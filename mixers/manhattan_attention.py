@@ -73,8 +73,9 @@ class ManhattanAttention(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (3, -1))
-        q, k, v = qkv.unflatten(-1, (self.num_heads, -1)).unbind(3)  # B, H, W, heads, d
-        q, k = rotated(q), rotated(k)
+        qk, v = qkv.unflatten(-1, (self.num_heads, -1)).split((2, 1), 3)
+        q, k = rotated(qk.flatten(3, 4)).chunk(2, 3)  # B, H, W, heads, d
+        v = v.squeeze(3)
         mixed = self._row_by_row_and_column_by_column(q, k, v) if self.decomposed else self._over_all(q, k, v)
         return self.proj(mixed.flatten(-2) + self.lepe(qkv[:, :, :, 2]))
 
@@ -113,10 +114,11 @@ def rotated(x: Tensor) -> Tensor:
     number = torch.arange(rows * columns, device=x.device, dtype=torch.float64).unflatten(0, (rows, columns))
     speed = 10000 ** -torch.linspace(0, 1, width // 2, device=x.device, dtype=torch.float64)
     precise = torch.promote_types(x.dtype, torch.float32)
-    angle = number[:, :, None, None] * speed
+    angle = (number[:, :, None, None] * speed).repeat_interleave(2, -1)
     cos, sin = angle.cos().to(precise), angle.sin().to(precise)
-    first, second = x.to(precise).unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([first * cos - second * sin, first * sin + second * cos], -1).flatten(-2).to(x.dtype)
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    turned_by_a_quarter = torch.stack([-second, first], -1).flatten(-2)
+    return (x * cos + turned_by_a_quarter * sin).to(x.dtype)
 
 
 def distances(size: int, like: Tensor) -> Tensor:
