@@ -75,6 +75,9 @@ class AgentAttention(Mixer):
         rows, columns = x.shape[1:3]
         q, k, v = self.qkv(x).chunk(3, -1)
         agents = F.adaptive_avg_pool2d(q.permute(0, 3, 1, 2), self.pool_size).permute(0, 2, 3, 1)
+        # All of it: only for a gradient laid out anew. Attention may leave it channels first, and pooling would hand
+        # that on to the whole map.
+        agents = agents.narrow(1, 0, self.pool_size)
         queries, keys, values, agents = (self._by_head(each) for each in (q, k, v, agents))
         of_agents = self.agents_bias(rows, columns).to(q.dtype)
         of_pixels = self.pixels_bias(rows, columns).to(q.dtype).transpose(-1, -2)

@@ -86,3 +86,8 @@ def test_tables_of_another_size_are_loaded() -> None:
     torch.testing.assert_close(resized, interpolated(table, 7, 7))
     with pytest.raises(ValueError, match=r"attention\.proj\.weight has shape"):
         mixer.resize("attention.proj.weight", torch.zeros(4, 4), torch.Size((8, 8)))
+
+
+def test_rotated_channels_come_in_fours() -> None:
+    with pytest.raises(ValueError, match="feature_map='elu': rotates channels in fours, so dim=6 must be"):
+        build_mixer("linear_attention", 6, (14, 14), num_heads=1, feature_map="elu")
