@@ -103,7 +103,8 @@ class DeformableAttention(Mixer):
         batch, rows, columns, dim = x.shape
         q = self.q(x)
         points = self._points(q)
-        sampled = _sampled(self._by_group(x), points).to(x.dtype)  # B groups, C / groups, H', W'
+        by_group = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)
+        sampled = _sampled(by_group, points).to(x.dtype)  # B groups, C / groups, H', W'
         sampled = sampled.flatten(2).unflatten(0, (batch, self.groups)).flatten(1, 2).transpose(1, 2)  # B, M, C
         k, v = self.kv(sampled).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q = q.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -111,14 +112,14 @@ class DeformableAttention(Mixer):
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(x.transpose(1, 2).reshape(batch, rows, columns, dim))
 
-    def _by_group(self, x: Tensor) -> Tensor:
-        """B, H, W, C -> B groups, C / groups, H, W, channels last in memory."""
-        return x.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1).permute(0, 3, 1, 2)
-
     def _points(self, q: Tensor) -> Tensor:
         """B groups, H', W', 2: row and column of every point, in at least float32."""
-        offsets = self.offset_conv(self._by_group(q)).permute(0, 2, 3, 1)
-        offsets = self.offset_proj(gelu(self.offset_norm(offsets)))
+        # On the map as it is: groups among the images would have compiled code choose a convolution by their number.
+        shared = self.offset_conv.weight.repeat(self.groups, 1, 1, 1), self.offset_conv.bias.repeat(self.groups)
+        padding = self.offset_conv.padding
+        seen = F.conv2d(q.permute(0, 3, 1, 2), *shared, stride=self.stride, padding=padding, groups=self.dim)
+        seen = seen.permute(0, 2, 3, 1).unflatten(-1, (self.groups, -1))  # B, H', W', groups, C / groups
+        offsets = self.offset_proj(gelu(self.offset_norm(seen))).permute(0, 3, 1, 2, 4).flatten(0, 1)
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         counts = offsets.shape[1:3]
         reference = [2 * torch.arange(count, dtype=offsets.dtype, device=offsets.device) + 1 for count in counts]
