@@ -122,7 +122,10 @@ def handle(kind: str, macs: Formula) -> Handle:
 
 def convolution_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
     """A filter that is not a parameter was computed from the image: dynamic convolution, a kind of its own."""
-    learned = inputs[1].node().kind() == "prim::Param"
+    weight = inputs[1]
+    while weight.node().kind() == "aten::repeat":  # the same parameter for several groups of channels
+        weight = next(weight.node().inputs())
+    learned = weight.node().kind() == "prim::Param"
     return handle("convolution" if learned else "dynamic_convolution", convolution_macs)(inputs, outputs)
 
 

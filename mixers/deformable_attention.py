@@ -31,13 +31,14 @@ class DeformableAttention(Mixer):
         num_heads: attention heads. Divides dim.
         groups: groups of channels whose points move alike. Divides num_heads.
         stride: rows and columns of pixels between the reference points, from which points move.
-        kernel_size: side of the depth-wise convolution that offsets are computed from, odd, in pixels.
+        table_size: side of the map whose relative positions the table has an entry for each, in pixels.
+        kernel_size: side of the depth-wise convolution that offsets are computed from, odd, in pixels; in a network 9,
+            7, 5 and 3 by stage, unless it is given.
         offset_range: how far points may move, in halves of the distance between reference points; None: anywhere on
             the map.
         reference_points: "cell_centres" (of as many equal cells of the map; pixels, too, are cells where the bias is
             looked up; the authors' code of 2022) or "stretched" (their code since commit 2f31405, which divides by one
             cell less: the last points of a row or column lie outside of the map unless they move).
-        table_size: side of the map whose relative positions the table has an entry for each, in pixels.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class DeformableAttention(Mixer):
         num_heads: int,
         groups: int,
         stride: int,
-        kernel_size: int,
         table_size: int,
+        kernel_size: int = 5,
         offset_range: float | None = None,
         reference_points: str = "cell_centres",
     ) -> None:
@@ -102,7 +103,8 @@ class DeformableAttention(Mixer):
         batch, rows, columns, dim = x.shape
         q = self.q(x)
         points = self._points(q)
-        sampled = _sampled(self._by_group(x), points).to(x.dtype)  # B groups, C / groups, H', W'
+        by_group = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)
+        sampled = _sampled(by_group, points).to(x.dtype)  # B groups, C / groups, H', W'
         sampled = sampled.flatten(2).unflatten(0, (batch, self.groups)).flatten(1, 2).transpose(1, 2)  # B, M, C
         k, v = self.kv(sampled).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q = q.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -110,14 +112,14 @@ class DeformableAttention(Mixer):
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(x.transpose(1, 2).reshape(batch, rows, columns, dim))
 
-    def _by_group(self, x: Tensor) -> Tensor:
-        """B, H, W, C -> B groups, C / groups, H, W."""
-        return x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)
-
     def _points(self, q: Tensor) -> Tensor:
         """B groups, H', W', 2: row and column of every point, in at least float32."""
-        offsets = self.offset_conv(self._by_group(q)).permute(0, 2, 3, 1)
-        offsets = self.offset_proj(gelu(self.offset_norm(offsets)))
+        # On the map as it is: groups among the images would have compiled code choose a convolution by their number.
+        shared = self.offset_conv.weight.repeat(self.groups, 1, 1, 1), self.offset_conv.bias.repeat(self.groups)
+        padding = self.offset_conv.padding
+        seen = F.conv2d(q.permute(0, 3, 1, 2), *shared, stride=self.stride, padding=padding, groups=self.dim)
+        seen = seen.permute(0, 2, 3, 1).unflatten(-1, (self.groups, -1))  # B, H', W', groups, C / groups
+        offsets = self.offset_proj(gelu(self.offset_norm(seen))).permute(0, 3, 1, 2, 4).flatten(0, 1)
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         counts = offsets.shape[1:3]
         reference = [2 * torch.arange(count, dtype=offsets.dtype, device=offsets.device) + 1 for count in counts]

@@ -8,6 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from analysis.complexity import TOLERANCE, ComplexityError, measure
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
 
+from ..mixers.plain import PLAIN
+
 DIM = 64
 SIZES = [(14, 14), (15, 22), (5, 5)]
 
@@ -39,7 +41,11 @@ def test_a_mixer_costs_what_it_declares(name: str, resolution: tuple[int, int]) 
     assert cost.macs - embedding == pytest.approx(network.mixer.macs(resolution), rel=TOLERANCE)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.empty(1, 3, *resolution, device="meta"))
-    assert cost.macs == pytest.approx(counter.get_total_flops() / 2, rel=TOLERANCE)
+    counted = counter.get_total_flops() / 2
+    if PLAIN[name].is_counted:
+        assert cost.macs == pytest.approx(counted, rel=TOLERANCE)
+    else:
+        assert 0 < counted <= cost.macs * (1 + TOLERANCE)
 
 
 @pytest.mark.parametrize("name", sorted(MIXERS))
