@@ -6,14 +6,13 @@ Differences: none in numbers. There, one residual spans the filter and the MLP; 
 own. A map of another size than the table gets the table resized as in the authors' code (bilinear, corners aligned,
 real and imaginary parts apart): it mixes rows in the order in which they are stored, where negative frequencies come
 after the positive ones. The filter is circular: the map's opposite borders are neighbours.
-Cost: H W C (ceil(log2(H W)) + 1), as the paper counts, and 8 H (floor(W / 2) + 1) C for a table that is resized.
+Cost: H W C (ceil(log2(H W)) + 1), as the paper counts; resizing the table, once for all images, is not counted.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import Mixer, require
@@ -44,21 +43,30 @@ class GlobalFilter(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         table = self.complex_weight.to(torch.promote_types(x.dtype, torch.float32))
-        wanted = self._table_of(x.shape[1:3])
-        if table.shape[:2] != wanted:
-            parts = table.permute(3, 2, 0, 1)
-            table = F.interpolate(parts, wanted, mode="bilinear", align_corners=True).permute(2, 3, 1, 0)
+        rows, columns = x.shape[1:3]
+        # Of a real map's column frequencies the upper half are mirror images.
+        table = resized_axis(resized_axis(table, 0, rows), 1, columns // 2 + 1)
         return spectral_filter(x, table)
 
     def macs(self, resolution: tuple[int, int]) -> int:
-        rows, columns = self._table_of(resolution)
-        resized = self.complex_weight.shape[:2] != (rows, columns)
-        return filter_macs(*resolution, self.dim) + 8 * rows * columns * self.dim * resized
+        return filter_macs(*resolution, self.dim)
 
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         return torch.ones(resolution, dtype=torch.bool)
 
-    @staticmethod
-    def _table_of(resolution: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the frequencies of a real map."""
-        return resolution[0], resolution[1] // 2 + 1
+
+def resized_axis(table: Tensor, axis: int, size: int) -> Tensor:
+    """The table with `size` entries along an axis, linear between the old ones; the first and the last stay.
+
+    As F.interpolate does, whose layout for maps would take two copies of the table.
+    """
+    last = table.shape[axis] - 1
+    if size == last + 1:
+        return table
+    steps = max(size - 1, 1)
+    places = torch.arange(size, device=table.device) * last
+    below = torch.div(places, steps, rounding_mode="floor").clamp(max=max(last - 1, 0))
+    share = (places - below * steps).to(table.dtype) / steps
+    share = share.view(-1, *[1] * (table.dim() - axis - 1))
+    lower, upper = table.index_select(axis, below), table.index_select(axis, (below + 1).clamp(max=last))
+    return lower * (1 - share) + upper * share

@@ -48,6 +48,5 @@ PLAIN = Plain(
     global_filter,
     cases=[Case({"table_size": 14})],
     option_cases=[Case({"table_size": 5}), Case({"table_size": 2})],
-    is_counted=False,
     refused=[({"table_size": 1}, "table_size=1: must be at least 2")],
 )
