@@ -111,6 +111,12 @@ def selective_scan_macs(inputs: Sequence[Value], output: Value) -> int:
     return 4 * (4 * states + 2) * math.prod(shape(output))
 
 
+def spectral_filter_macs(inputs: Sequence[Value], output: Value) -> int:
+    """As the paper of global filters counts: log2 of the pixels for both transforms, and one product for the filter."""
+    pixels = math.prod(shape(output)[1:3])
+    return math.prod(shape(output)) * (math.ceil(math.log2(pixels)) + 1)
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -175,6 +181,7 @@ HANDLES: dict[str, Handle] = {
     "stmbench::involution": handle("weighted_sum", involution_macs),
     "stmbench::neighborhood_attention": handle("neighborhood_attention", neighborhood_attention_macs),
     "stmbench::selective_scan": handle("scan", selective_scan_macs),
+    "stmbench::spectral_filter": handle("spectral_filter", spectral_filter_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,

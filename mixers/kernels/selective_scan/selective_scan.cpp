@@ -39,6 +39,15 @@ struct Gradients {
   A *x, *delta, *delta_bias, *a, *b, *c, *d;
 };
 
+// A vector for each step of a block, none of them across two lines of the cache.
+template <class A>
+struct alignas(vector_bytes) OfBlock {
+  Vector<A> vectors[block];
+
+  Vector<A>& operator[](int64_t t) { return vectors[t]; }
+  const Vector<A>& operator[](int64_t t) const { return vectors[t]; }
+};
+
 // Where a path is at each step.
 class Order {
  public:
@@ -58,7 +67,7 @@ class Order {
 // log(1 + e^x). With z = e^-|x|, log(1 + z) is 2 artanh(z / (2 + z)), whose Taylor series has a third at most.
 template <class A>
 Vector<A> softplus(const Vector<A>& x) {
-  constexpr int terms = std::is_same_v<A, float> ? 7 : 16;
+  constexpr int terms = std::is_same_v<A, float> ? 6 : 16;
   const Vector<A> z = exp_of<A>(x > 0 ? -x : x);
   const Vector<A> w = z / (z + 2), square = w * w;
   Vector<A> series = Vector<A>{} + A(1) / A(2 * terms + 1);
@@ -100,12 +109,14 @@ class Walk {
       start(path);
       for (int64_t step = 0; step < sizes_.pixels(); step += block) {
         look(step, step + block);
-        Vector<A> y[block];
+        OfBlock<A> y;
         for (int t = 0; t < steps_; ++t) y[t] = skip_ * x_[t];
-        for (int64_t s = 0; s < sizes_.states; ++s)
-          recur(s, [&](int t, const Vector<A>&, const Vector<A>&, const Vector<A>& state) {
-            y[t] += state * of_.c[at_state(t) + s];
+        for (int64_t s = 0; s < sizes_.states; ++s) {
+          const A* const reads = of_.c + own_map() * sizes_.states + s;
+          recur(s, [&, reads](int t, int64_t at_state, const Vector<A>&, const Vector<A>&, const Vector<A>& state) {
+            y[t] += state * reads[at_state];
           });
+        }
         for (int t = 0; t < steps_; ++t) add(output + at_pixel(t), y[t]);
       }
     }
@@ -121,19 +132,19 @@ class Walk {
       for (int64_t n = 0; n < blocks; ++n) {
         std::copy(states_.begin(), states_.end(), before_.begin() + n * sizes_.states);
         look(n * block, (n + 1) * block);
-        for (int64_t s = 0; s < sizes_.states; ++s) recur(s, [](int, auto&...) {});
+        for (int64_t s = 0; s < sizes_.states; ++s) recur(s, [](auto&...) {});
       }
       Vector<A> of_bias = {}, of_skip = {};
       std::vector<Vector<A>> of_rates(sizes_.states), of_states(sizes_.states);
       for (int64_t n = blocks - 1; n >= 0; --n) {
         std::copy_n(before_.begin() + n * sizes_.states, sizes_.states, states_.begin());
         look(n * block, (n - 1) * block);
-        Vector<A> of_y[block], of_entering[block] = {}, of_step[block] = {};
+        OfBlock<A> of_y, of_entering = {}, of_step = {};
         for (int t = 0; t < steps_; ++t) of_y[t] = read(grad + at_pixel(t), count_);
         for (int64_t s = 0; s < sizes_.states; ++s) {
-          Vector<A> decay[block], kept[block], state[block];
+          OfBlock<A> decay, kept, state;
           const Vector<A> rate = rates_[s];
-          recur(s, [&](int t, const Vector<A>& factor, const Vector<A>& left, const Vector<A>& next) {
+          recur(s, [&](int t, int64_t, const Vector<A>& factor, const Vector<A>& left, const Vector<A>& next) {
             decay[t] = factor;
             kept[t] = left;
             state[t] = next;
@@ -173,7 +184,8 @@ class Walk {
   // Of the block's step t: the place of its pixel in maps that all paths share, in those of this path's own, and in `b`
   // and `c`.
   int64_t at_pixel(int t) const { return (image_ * sizes_.pixels() + pixel_[t]) * sizes_.channels + first_; }
-  int64_t own_pixel(int t) const { return (path_ * sizes_.batch + image_) * sizes_.pixels() + pixel_[t]; }
+  int64_t own_map() const { return (path_ * sizes_.batch + image_) * sizes_.pixels(); }
+  int64_t own_pixel(int t) const { return own_map() + pixel_[t]; }
   int64_t at_own_pixel(int t) const { return own_pixel(t) * sizes_.channels + first_; }
   int64_t at_state(int t) const { return own_pixel(t) * sizes_.states; }
 
@@ -191,34 +203,41 @@ class Walk {
   // Everything of a block's steps that depends on no state. Down a column the processor does not foresee where the next
   // block looked at will be, so its memory is asked for here.
   void look(int64_t first_step, int64_t first_of_next) {
-    const int64_t pixels = sizes_.pixels();
-    const A* const x = of_.x + image_ * pixels * sizes_.channels + first_;
-    const A* const delta = of_.delta + (path_ * sizes_.batch + image_) * pixels * sizes_.channels + first_;
-    steps_ = int(std::min<int64_t>(block, pixels - first_step));
-    for (int t = 0; t < steps_; ++t) {
-      pixel_[t] = order_.pixel(path_, first_step + t);
-      x_[t] = read(x + pixel_[t] * sizes_.channels, count_);
-      delta_[t] = read(delta + pixel_[t] * sizes_.channels, count_) + bias_;
-      const int64_t next = std::clamp<int64_t>(first_of_next + t, 0, pixels - 1);
-      __builtin_prefetch(delta + order_.pixel(path_, next) * sizes_.channels);
+    const int64_t pixels = sizes_.pixels(), channels = sizes_.channels;
+    const A* const x = of_.x + image_ * pixels * channels + first_;
+    const A* const delta = of_.delta + own_map() * channels + first_;
+    const Vector<A> bias = bias_;
+    const int steps = int(std::min<int64_t>(block, pixels - first_step)), count = count_, path = path_;
+    for (int t = 0; t < steps; ++t) {
+      const int64_t pixel = order_.pixel(path, first_step + t);
+      const int64_t next = order_.pixel(path, std::clamp<int64_t>(first_of_next + t, 0, pixels - 1));
+      __builtin_prefetch(delta + next * channels);
+      pixel_[t] = pixel;
+      x_[t] = read(x + pixel * channels, count);
+      delta_[t] = read(delta + pixel * channels, count) + bias;
     }
-    for (int t = 0; t < steps_; ++t) {
+    for (int t = 0; t < steps; ++t) {
       step_[t] = softplus<A>(delta_[t]);
       entering_[t] = step_[t] * x_[t];
     }
+    steps_ = steps;
   }
 
-  // Takes one state through the block and calls f(t, factor of the decay, what it left of the state, the next state).
+  // Takes one state through the block and calls f(t, place of the pixel's states in this path's map, factor of the decay,
+  // what it left of the state, the next state).
   template <class F>
   void recur(int64_t s, const F& f) {
-    Vector<A> state = states_[s];
+    // What the loop reads is copied first: for all that the compiler knows, its stores might change the members.
     const Vector<A> rate = rates_[s];
-    const A* const enters = of_.b + s;
+    const A* const enters = of_.b + own_map() * sizes_.states + s;
+    const int64_t states = sizes_.states;
     const int steps = steps_;
+    Vector<A> state = states_[s];
     for (int t = 0; t < steps; ++t) {
+      const int64_t at_state = pixel_[t] * states;
       const Vector<A> factor = exp_of<A>(rate * step_[t]), left = factor * state;
-      state = left + entering_[t] * enters[at_state(t)];
-      f(t, factor, left, state);
+      state = left + entering_[t] * enters[at_state];
+      f(t, at_state, factor, left, state);
     }
     states_[s] = state;
   }
@@ -237,7 +256,7 @@ class Walk {
   std::vector<Vector<A>> states_, rates_, before_;
   int steps_;  // of this block
   int64_t pixel_[block];
-  Vector<A> x_[block], delta_[block], step_[block], entering_[block];
+  OfBlock<A> x_, delta_, step_, entering_;
 };
 
 template <class A>
