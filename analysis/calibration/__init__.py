@@ -1,4 +1,4 @@
-"""Whether a network is right as often as it is sure: the mathematics in `scores`, reliability diagrams in `diagrams`."""
+"""Whether a network is right as often as it is sure: `scores` has the mathematics, `diagrams` what is drawn."""
 
 from .scores import (
     Bin,

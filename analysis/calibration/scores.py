@@ -1,9 +1,8 @@
 """How well a network's probabilities say how often it is right.
 
-Sources: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 2 (expected calibration error,
-reliability diagrams, negative log-likelihood) and section 4.2 (temperature scaling); bins of equal mass: Nguyen and
-O'Connor, arXiv:1508.05154, section 3; the Brier score in its form for several classes: Brier, Monthly Weather Review 78
-(1950).
+Sources: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 2 (expected calibration
+error, reliability diagrams, negative log-likelihood) and section 4.2 (temperature scaling); bins of equal mass: Nguyen
+and O'Connor, arXiv:1508.05154, section 3; the Brier score for several classes: Brier, Monthly Weather Review 78 (1950).
 """
 
 import math
