@@ -97,7 +97,7 @@ class ReceptiveFieldTask(AnalysisTask):
 
         from training.progress import Progress
 
-        from .from_config.trained import trained
+        from .from_config.trained import spread, trained
 
         config, settings = cell.config, ReceptiveFieldSettings(**cell.config["task"])
         subject = trained(config, show_progress=hooks.show_progress)
@@ -108,7 +108,7 @@ class ReceptiveFieldTask(AnalysisTask):
         kept, results, observations = cell.directory / VIEWS / hooks.version, {}, []
         with Progress(f"receptive fields on {subject.data.name}", hooks.show_progress) as progress:
             batches = subject.batches(settings.batch_size)
-            chosen = _spread(len(batches), -(-settings.images // settings.batch_size))
+            chosen = spread(len(batches), -(-settings.images // settings.batch_size))
             progress.begin(len(asked) * len(chosen))
             for state, network in asked.items():
                 energies, sizes = _energies(network, chosen, settings, kept / f"{state}.npz", progress.advance)
@@ -122,13 +122,6 @@ class ReceptiveFieldTask(AnalysisTask):
         from analysis.receptive_field.charts import receptive_field_charts
 
         return receptive_field_charts(observations, look)
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of `count` places, or all, evenly spread: data sets are often in the order of their classes."""
-    if wanted >= count:
-        return list(range(count))
-    return [(2 * place + 1) * count // (2 * wanted) for place in range(wanted)]
 
 
 def _energies(

@@ -2,12 +2,12 @@
 
 import pytest
 
-import tasks.receptive_field
 from analysis import receptive_field
 from analysis.comparison import compare
 from analysis.report.charts import charts
 from conf.errors import ConfigurationError
 from tasks import TASKS
+from tasks.from_config.trained import spread
 
 from .asking import asked, cell_of, weights
 
@@ -69,8 +69,8 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_batch(tmp_path, passes):
 
 
 def test_images_are_spread_over_the_data_set():
-    assert tasks.receptive_field._spread(10, 3) == [1, 5, 8]
-    assert tasks.receptive_field._spread(2, 3) == [0, 1]
+    assert spread(10, 3) == [1, 5, 8]
+    assert spread(2, 3) == [0, 1]
 
 
 def test_impossible_settings_are_refused(tmp_path):
