@@ -1,6 +1,6 @@
 """`task=invariance`: whether a network answers the same when an object is moved, turned, resized or mirrored."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,11 @@ from analysis.metrics import TOP1, percent
 from training.settings import VALIDATION_BATCH_SIZE
 
 from .analysis import AnalysisTask
-from .hooks import VIEWS, Hooks
+from .hooks import Hooks
 from .registry import register_task
 from .task import CellOfTask, Config, Results
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from torch import Tensor
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from analysis.report.chart import Chart
     from analysis.report.style import Style
 
+    from .from_config.answers import Question
     from .from_config.trained import Trained
 
 VIEWS_PER_PASS = 8
@@ -132,6 +132,7 @@ class InvarianceTask(AnalysisTask):
     code = (
         "analysis/invariance",
         "training",
+        "tasks/from_config/answers.py",
         "tasks/from_config/trained.py",
         "tasks/from_config/weights.py",
     )
@@ -148,11 +149,16 @@ class InvarianceTask(AnalysisTask):
     def run(self, cell: CellOfTask, hooks: Hooks) -> Results:
         from analysis.invariance.consistency import scores
 
+        from .from_config.answers import answers
         from .from_config.trained import trained
 
-        subject = trained(cell.config, show_progress=hooks.show_progress)
-        views = _views(cell.config)
-        answered = dict(zip(views, _answers(subject, views, cell, hooks), strict=True))
+        subject, views = trained(cell.config, show_progress=hooks.show_progress), _views(cell.config)
+        by_name = {
+            name: outcomes
+            for group in answers(subject, _questions(subject, views, cell.config), cell, hooks)
+            for name, outcomes in group.items()
+        }
+        answered = {view: by_name[view.name] for view in views}
         standard = answered[views[0]]
         found = [
             {"kind": view.kind, "strength": view.strength} | scores(standard, outcomes)
@@ -189,35 +195,21 @@ def _views(config: Config) -> "list[StrongView]":
     return found
 
 
-def _answers(
-    subject: "Trained", views: "Sequence[StrongView]", cell: CellOfTask, hooks: Hooks
-) -> "Iterator[np.ndarray]":
-    """The outcomes of each view; several views are made of an image each time that it is read."""
+def _questions(subject: "Trained", views: "Sequence[StrongView]", config: Config) -> "list[Question]":
+    """Several views are made of an image each time that it is read."""
     from analysis.invariance.protocols import SideBySide
-    from architectures.inference import inference_form
-    from training.progress import Progress
-    from training.views import Group, answer_groups, passes_left
+    from training.views import Group
 
-    config, form = cell.config, inference_form(subject.network)
-    settings, preparation = InvarianceSettings(**config["task"]), _preparation(config["data"])
-    passes = [views[start : start + VIEWS_PER_PASS] for start in range(0, len(views), VIEWS_PER_PASS)]
-    groups = [
-        Group(f"pass_{number}", {view.name: partial(_channels_of, place) for place, view in enumerate(seen)})
-        for number, seen in enumerate(passes)
-    ]
-    folder = cell.directory / VIEWS / hooks.version
-    with Progress(f"invariance on {subject.data.name}", hooks.show_progress) as progress:
-        progress.begin(passes_left(groups, folder) * len(subject.batches(settings.batch_size)))
-        for group, seen in zip(groups, passes, strict=True):
-            transform = SideBySide(seen, preparation)
-            [(_, outcomes)] = answer_groups(
-                [group],
-                partial(subject.batches, settings.batch_size, transform=transform, seed=config["seed"]),
-                partial(subject.logits, form),
-                folder=folder,
-                on_batch=lambda name: progress.advance(),
-            )
-            yield from (outcomes[view.name] for view in seen)
+    from .from_config.answers import Question
+
+    settings, preparation, found = InvarianceSettings(**config["task"]), _preparation(config["data"]), []
+    for number, start in enumerate(range(0, len(views), VIEWS_PER_PASS)):
+        seen = views[start : start + VIEWS_PER_PASS]
+        by_name = {view.name: partial(_channels_of, place) for place, view in enumerate(seen)}
+        transform = SideBySide(seen, preparation)
+        batches = partial(subject.batches, settings.batch_size, transform=transform, seed=config["seed"])
+        found.append(Question(Group(f"pass_{number}", by_name), lambda: subject.network, batches))
+    return found
 
 
 def _channels_of(place: int, pixels: "Tensor", labels: "Tensor") -> "Tensor":

@@ -32,7 +32,7 @@ from .decoding import DECODERS
 from .digest import images_digest
 from .file_batches import FileBatches
 from .findings import Findings
-from .images import NO_LABEL, Images, Split, StoredImages
+from .images import NO_LABEL, Images, Split, StoredImages, at_most
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
 from .probes import PROBES, ProbeSource
 from .transform import RESIZERS, Transform
@@ -179,14 +179,18 @@ def validation_batches(
     ranks: Ranks = ALONE,
     transform: Transform | None = None,
     seed: int = 0,
+    most: int | None = None,
 ) -> Batches:
     """All validation images in a fixed order, not augmented; this rank's share. Raises as `training_batches` does.
 
     Args:
         transform: what is made of each whole image, by worker processes, instead of resizing it and cropping it at the
             centre; it may draw from the global generators, which are set from `seed` and the image.
+        most: no more images than these, at equal distances.
     """
     images = _load(data, "validation")
+    if most is not None:
+        images = at_most(images, most)
     if isinstance(images, StoredImages) and transform is None:
         return MemoryValidationBatches(images, data, batch_size=batch_size, device=device, ranks=ranks)
     return FileBatches(
