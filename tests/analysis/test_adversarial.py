@@ -41,7 +41,7 @@ def test_many_steps_reach_the_worst_point_of_the_ball(norm):
         assert changes[:, 2].abs().max() <= 8  # to which the network is blind
     else:
         best = (8 * AWAY / (4 * 5)).expand(-1, -1, 4, 4)  # ‖w‖ = 5 at each of 16 places
-        assert ((changes * best).sum((1, 2, 3)) > 0.99 * 8**2).all()
+        assert ((changes * best).sum((1, 2, 3)) > 0.98 * 8**2).all()
         assert changes.flatten(1).norm(dim=1).max() <= 8 + 1e-3
     clean, misled = (linear(pixels).gather(1, LABELS[:, None]) for pixels in (pictures(), pictures() + changes))
     assert (misled < clean).all()
