@@ -1,7 +1,7 @@
 """What an analysis found about several networks, as one table and the observations behind it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,20 @@ def section(task: str, analysis: Analysis, records: pd.DataFrame) -> Section | N
     cells = pd.DataFrame(found)
     shown = [metric for metric in analysis.metrics if cells[metric.name].notna().any()]
     return Section(task, analysis, shown, _rows(cells, [metric.name for metric in shown]), pd.DataFrame(observed))
+
+
+def by_conditions(observations: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The observations of each set of CONDITIONS, with these in words: `micro, digits, 32×32, fp32, recipe short`.
+
+    What was given to the task is said where it is not the same for all.
+    """
+    said = {"resolution": "{0:.0f}×{0:.0f}", "recipe": "recipe {}"}
+    several = observations["settings"].nunique() > 1
+    for values, group in observations.groupby(list(CONDITIONS), dropna=False, sort=False):
+        known = {name: value for name, value in zip(CONDITIONS, values, strict=True) if pd.notna(value)}
+        if not several:
+            del known["settings"]
+        yield ", ".join(said.get(name, "{}").format(value) for name, value in known.items()), group
 
 
 def _described(record: Mapping[str, Any], whole: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

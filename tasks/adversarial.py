@@ -70,6 +70,10 @@ class AdversarialSettings:
         ):
             if not holds:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
+        for key in ("linf", "l2"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"task.{key}={values!r}: must not repeat a value")
         if not self.linf and not self.l2:
             raise ValueError("task.linf=[], task.l2=[]: one of them must name an epsilon")
 

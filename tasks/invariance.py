@@ -90,8 +90,8 @@ class InvarianceSettings:
             if not holds:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
         for key in ("kinds", "shifts", "angles", "ratios", "fractions"):
-            values = getattr(self, key)
-            if values is not None and len({f"{value}" for value in values}) < len(values):
+            values = getattr(self, key) or ()
+            if len(set(values)) < len(values):
                 raise ValueError(f"task.{key}={values!r}: must not repeat a value")
 
     def strengths(self, kind: str, size: int) -> Sequence[float | str]:

@@ -78,6 +78,10 @@ class RobustnessSettings:
         ):
             if not holds:
                 raise ValueError(f"task.{key}={getattr(self, key)!r}: {rule}")
+        for key in ("kinds", "occluded", "grids", "cutoffs", "weight_noise"):
+            values = getattr(self, key) or ()
+            if len(set(values)) < len(values):
+                raise ValueError(f"task.{key}={values!r}: must not repeat a value")
 
     def grids_at(self, size: int) -> list[int]:
         """The grids of squares that are shuffled, for images of `size` pixels."""

@@ -1,12 +1,12 @@
 """A number against the strength of what was done to images or weights, one line a mixer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from ..sections import CONDITIONS
+from ..sections import by_conditions
 from .chart import Chart, color, dash, emphasis, finish
 from .style import Style
 
@@ -27,8 +27,7 @@ def strength_curves(
         observations: rows with `label`, `strength`, `metric` and the conditions of a section.
         logarithmic: whether steps of `strength` are factors; 0 is left out then.
     """
-    said = [name for name in CONDITIONS if name != "settings" or observations[name].nunique(dropna=False) > 1]
-    for _, group in observations.groupby(list(CONDITIONS), dropna=False, sort=False):
+    for conditions, group in by_conditions(observations):
         points = group.assign(strength=pd.to_numeric(group["strength"]))
         points = points[points[metric].notna() & ((points["strength"] > 0) | (not logarithmic))]
         if points["strength"].nunique() < 2:
@@ -37,15 +36,10 @@ def strength_curves(
         yield Chart(
             kind="analysis",
             title=f"{title}: {y_title.split(' (')[0].lower()}",
-            conditions=_conditions(group.iloc[0], said),
+            conditions=conditions,
             caption="Mean over seeds; bars are one standard deviation to either side. Dashed: controls.",
             spec=_chart(means.reset_index(), look, x_title, y_title, logarithmic),
         )
-
-
-def _conditions(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    words = {"resolution": "{0:.0f}×{0:.0f}", "recipe": "recipe {}"}
-    return ", ".join(words.get(name, "{}").format(row[name]) for name in names if pd.notna(row[name]))
 
 
 def _chart(

@@ -41,6 +41,7 @@ def test_a_run_that_was_stopped_goes_on_and_what_changes_nothing_costs_nothing(t
     [
         ("task.kinds=[fog]", r"task.kinds=\['fog'\]: choose from occlusion, patch_shuffle"),
         ("task.grids=[3]", "task.grids: 3 does not divide images of 16 pixels"),
+        ("task.cutoffs=[1,1]", "task.cutoffs=.*: must not repeat a value"),
         ("task.occluded=[1.5]", "task.occluded=.*: must be between 0 and 1"),
         ("task.occlusion_grid=20", "task.occlusion_grid=20: must be at most data.resolution=16"),
     ],
