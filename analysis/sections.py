@@ -12,14 +12,16 @@ from .metrics import Metric
 
 CONDITIONS = ("scale", "data", "resolution", "precision", "recipe", "settings")
 """What tells rows of one section apart, besides the network. `recipe` is the one by which its weights were trained,
-`settings` what was given to the task."""
+`settings` what was given to the task and is not its default."""
 
 
 class Analysis(Protocol):
-    """What a task says of its section: heading, a sentence on what the numbers are, the numbers, the charts."""
+    """What a task says of its section: heading, a sentence on what the numbers are, the dataclass of its settings, the
+    numbers, the charts."""
 
     title: str
     says: str
+    settings: type
     metrics: Sequence[Metric]
 
     def charts(self, observations: pd.DataFrame, look: Mapping[str, Any]) -> Iterable[Any]:
@@ -59,7 +61,7 @@ def section(task: str, analysis: Analysis, records: pd.DataFrame) -> Section | N
     found, observed = [], []
     for record in mine.sort_index().to_dict("records"):
         whole = json.loads(Path(record["path"]).read_bytes())
-        described = _described(record, whole)
+        described = _described(record, whole, vars(analysis.settings()))
         found.append(described | {metric.name: whole["results"].get(metric.name) for metric in analysis.metrics})
         observed += [described | dict(each) for each in whole["details"].get("observations", ())]
     cells = pd.DataFrame(found)
@@ -77,14 +79,14 @@ def by_conditions(observations: pd.DataFrame) -> Iterator[tuple[str, pd.DataFram
     for values, group in observations.groupby(list(CONDITIONS), dropna=False, sort=False):
         known = {name: value for name, value in zip(CONDITIONS, values, strict=True) if pd.notna(value)}
         if not several:
-            del known["settings"]
+            known.pop("settings", None)
         yield ", ".join(said.get(name, "{}").format(value) for name, value in known.items()), group
 
 
-def _described(record: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+def _described(record: Mapping[str, Any], whole: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What the record's network is called, and under which conditions it was asked."""
     origin = whole["details"].get("weights") or {}
-    settings = {key: value for key, value in whole["config"]["task"].items() if key != "name"}
+    settings = {key: value for key, value in whole["config"]["task"].items() if value != defaults.get(key)}
     return {
         "label": record["mixer"] or record["network"],
         "mixer": record["mixer"],
@@ -93,7 +95,7 @@ def _described(record: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str,
         "trained_seed": origin.get("seed"),
         **{name: record[name] for name in ("scale", "data", "resolution", "precision")},
         "recipe": origin.get("recipe"),
-        "settings": json.dumps(settings, sort_keys=True),
+        "settings": json.dumps(settings, sort_keys=True) if settings else None,
         "training": origin.get("training"),
     }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from architectures import NetworkSpec, build_network
 from training.augmentation import Normalize
-from training.data import Batches, validation_batches
+from training.data import Batches, Transform, validation_batches
 from training.evaluate import at
 from training.precision import autocast
 from training.settings import DataSettings
@@ -35,9 +35,17 @@ class Trained:
     normalize: Normalize
     origin: Mapping[str, Any]
 
-    def batches(self, batch_size: int) -> Batches:
-        """All validation images in a fixed order: pixel values between 0 and 255 (B, 3, H, W) with labels."""
-        return validation_batches(self.data, batch_size=batch_size, device=self.device)
+    def batches(
+        self, batch_size: int, *, transform: Transform | None = None, seed: int = 0, most: int | None = None
+    ) -> Batches:
+        """The validation images in a fixed order: pixel values between 0 and 255 (B, 3, H, W) with labels.
+
+        `transform` and `seed` are for views of the whole images, see `training.data.validation_batches`; of very many
+        images, `most` are enough for some questions.
+        """
+        return validation_batches(
+            self.data, batch_size=batch_size, device=self.device, transform=transform, seed=seed, most=most
+        )
 
     def logits(self, network: nn.Module, pixels: Tensor) -> Tensor:
         """What `network` (this one, or its inference form) answers to pixel values (B, 3, H, W), in float32."""

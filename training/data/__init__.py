@@ -32,10 +32,10 @@ from .decoding import DECODERS
 from .digest import images_digest
 from .file_batches import FileBatches
 from .findings import Findings
-from .images import NO_LABEL, Images, Split, StoredImages
+from .images import NO_LABEL, Images, Split, StoredImages, at_most
 from .memory_batches import MemoryTrainingBatches, MemoryValidationBatches
 from .probes import PROBES, ProbeSource
-from .transform import RESIZERS
+from .transform import RESIZERS, Transform
 
 
 class Source(Protocol):
@@ -171,12 +171,31 @@ def training_batches(
     return FileBatches(images, data, recipe, batch_size=recipe.batch_size, seed=seed, device=device, ranks=ranks)
 
 
-def validation_batches(data: DataSettings, *, batch_size: int, device: torch.device, ranks: Ranks = ALONE) -> Batches:
-    """All validation images in a fixed order, not augmented; this rank's share. Raises as `training_batches` does."""
+def validation_batches(
+    data: DataSettings,
+    *,
+    batch_size: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    transform: Transform | None = None,
+    seed: int = 0,
+    most: int | None = None,
+) -> Batches:
+    """All validation images in a fixed order, not augmented; this rank's share. Raises as `training_batches` does.
+
+    Args:
+        transform: what is made of each whole image, by worker processes, instead of resizing it and cropping it at the
+            centre; it may draw from the global generators, which are set from `seed` and the image.
+        most: no more images than these, at equal distances.
+    """
     images = _load(data, "validation")
-    if isinstance(images, StoredImages):
+    if most is not None:
+        images = at_most(images, most)
+    if isinstance(images, StoredImages) and transform is None:
         return MemoryValidationBatches(images, data, batch_size=batch_size, device=device, ranks=ranks)
-    return FileBatches(images, data, None, batch_size=batch_size, seed=0, device=device, ranks=ranks)
+    return FileBatches(
+        images, data, None, batch_size=batch_size, seed=seed, device=device, ranks=ranks, transform=transform
+    )
 
 
 def _load(data: DataSettings, split: Split) -> Images:

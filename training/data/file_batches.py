@@ -23,7 +23,7 @@ from ..settings import DataSettings, RecipeSettings
 from .decoding import Decoded, UndecodableError, decode
 from .findings import CorruptImagesError, Finding, Findings
 from .images import NO_LABEL, Images
-from .transform import training_transform, validation_transform
+from .transform import Transform, training_transform, validation_transform
 
 REPLACEMENTS = 8
 """So many others are tried in the place of a damaged image."""
@@ -43,20 +43,20 @@ class Sample(NamedTuple):
 
 
 class TransformedImages(Dataset[Sample]):
-    """Images after timm's transform; without a recipe, for validation.
+    """Images after their transform, in training or for validation.
 
-    The transforms draw from global generators; these are set from the epoch, the image's index and its repetition
+    Transforms draw from global generators; these are set from the epoch, the image's index and its repetition
     before each image, so neither the number of workers nor the images before it matter.
 
     In training, an image drawn at random takes the place of one that is damaged; in validation, nothing does.
     """
 
-    def __init__(self, images: Images, data: DataSettings, recipe: RecipeSettings | None, seed: int) -> None:
+    def __init__(self, images: Images, data: DataSettings, transform: Transform, seed: int, *, training: bool) -> None:
         self.images = images
         self.data = data
-        self.training = recipe is not None
+        self.training = training
         self.seed = seed
-        self.transform = validation_transform(data) if recipe is None else training_transform(data, recipe)
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,7 +75,8 @@ class TransformedImages(Dataset[Sample]):
             if remark:
                 findings.append(Finding(self.images.name(candidate), remark, corrupt=False))
             return Sample(torch.from_numpy(self.transform(pixels)), self.images.labels[candidate], findings)
-        nothing = torch.zeros(self.data.resolution, self.data.resolution, 3, dtype=torch.uint8)
+        black = np.zeros((self.data.resolution, self.data.resolution, 3), dtype=np.uint8)
+        nothing = torch.from_numpy(self.transform(black))  # of the others' shape, and without a label
         return Sample(nothing, torch.full_like(self.images.labels[index], NO_LABEL), findings)
 
     def _read(self, index: int) -> Decoded:
@@ -143,7 +144,11 @@ def _end_with_the_parent(parent: int) -> None:
 
 
 class FileBatches:
-    """Training batches (with a recipe: augmented, shuffled) or validation batches."""
+    """Training batches (with a recipe: augmented, shuffled) or validation batches.
+
+    Args:
+        transform: what happens to each validation image instead of resizing and cropping at the centre.
+    """
 
     def __init__(
         self,
@@ -155,7 +160,10 @@ class FileBatches:
         seed: int,
         device: torch.device,
         ranks: Ranks = ALONE,
+        transform: Transform | None = None,
     ) -> None:
+        if transform is None:
+            transform = validation_transform(data) if recipe is None else training_transform(data, recipe)
         self.device = device
         self.findings = Findings(len(images), data.max_corrupt_share)
         self.classes = images.classes
@@ -170,7 +178,7 @@ class FileBatches:
             ranks=ranks,
         )
         self.loader = DataLoader(
-            TransformedImages(images, data, recipe, seed),
+            TransformedImages(images, data, transform, seed, training=self.training),
             batch_size=batch_size // ranks.count if self.training else batch_size,
             sampler=self.sampler,
             num_workers=data.workers,
@@ -184,7 +192,10 @@ class FileBatches:
         return len(self.loader)
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixel values between 0 and 255 as B, 3, H, W uint8 in channels-last memory, and labels; on the device."""
+        """Pixel values between 0 and 255 as B, 3, H, W uint8 in channels-last memory, and labels; on the device.
+
+        A transform that gives several views side by side makes batches of B, 3 × views, H, W.
+        """
         self.sampler.epoch, self.sampler.first_batch = epoch, first_batch
         for pixels, labels, findings in self.loader:
             self.findings.add(findings)

@@ -32,11 +32,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class StoredImages:
-    """A small data set as tensors: `pixels` uint8 of N, C, H, W with C 1 (grey) or 3, `labels` int64 of N."""
+    """A small data set as tensors: `pixels` uint8 of N, C, H, W with C 1 (grey) or 3, `labels` int64 of N; of a larger
+    one every `step`-th image."""
 
     pixels: Tensor
     labels: Tensor
     classes: Tensor | None = None
+    step: int = 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +47,7 @@ class StoredImages:
         return self.pixels[index].expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
     def name(self, index: int) -> str:
-        return f"image {index}"
+        return f"image {index * self.step}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,35 @@ class ImageFiles:
 
     def name(self, index: int) -> str:
         return self.paths[index]
+
+
+class EveryNth:
+    """Every `step`-th of other images, which keep their names."""
+
+    def __init__(self, images: Images, step: int) -> None:
+        self.images = images
+        self.step = step
+        self.labels = images.labels[::step]
+        self.classes = images.classes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        return self.images.read(index * self.step)
+
+    def name(self, index: int) -> str:
+        return self.images.name(index * self.step)
+
+
+def at_most(images: Images, most: int) -> Images:
+    """Up to `most` images at equal distances in the data set's order, so that classes keep their shares."""
+    step = -(-len(images) // most)
+    if step <= 1:
+        return images
+    if isinstance(images, StoredImages):
+        return StoredImages(images.pixels[::step], images.labels[::step], images.classes, images.step * step)
+    return EveryNth(images, step)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

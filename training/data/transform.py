@@ -14,7 +14,7 @@ from ..settings import DataSettings, RecipeSettings
 from .random_augment import allow_posterizing_to_black
 
 Transform = Callable[[np.ndarray], np.ndarray]
-"""uint8 of H, W, 3 to uint8 of resolution, resolution, 3."""
+"""uint8 of H, W, 3 to uint8 of resolution, resolution, 3, or 3 × views of the image."""
 
 RESIZERS = ("torch", "pillow")
 
