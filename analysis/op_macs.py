@@ -13,6 +13,8 @@ Value = Any  # torch._C.Value, which carries no usable annotations
 Formula = Callable[[Sequence[Value], Value], int]
 Handle = Callable[[Sequence[Value], Sequence[Value]], Counter[str]]
 
+RESHAPING = frozenset(("aten::repeat", "aten::squeeze", "aten::unsqueeze"))
+"""What is done to a parameter before it is a filter: repeated for several groups of channels, or given other axes."""
 ACTIVATIONS = "activations"
 """Key under which a handle reports output elements, beside the MACs under the operator's kind."""
 
@@ -129,7 +131,7 @@ def handle(kind: str, macs: Formula) -> Handle:
 def convolution_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
     """A filter that is not a parameter was computed from the image: dynamic convolution, a kind of its own."""
     weight = inputs[1]
-    while weight.node().kind() == "aten::repeat":  # the same parameter for several groups of channels
+    while weight.node().kind() in RESHAPING:
         weight = next(weight.node().inputs())
     learned = weight.node().kind() == "prim::Param"
     return handle("convolution" if learned else "dynamic_convolution", convolution_macs)(inputs, outputs)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.complexity import TOLERANCE, ComplexityError, measure
+from architectures import NetworkSpec, build_network
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
 
 from ..mixers.plain import PLAIN
@@ -78,3 +79,10 @@ def test_attention_that_is_not_fused_costs_the_same() -> None:
         fused, unfused = (measure(Unfused(kind), (14, 14)) for kind in (True, False))
     assert fused.macs == unfused.macs == 196 * 3 * 3 * DIM + 2 * 196 * 196 * DIM
     assert unfused.activations - fused.activations == 196 * 196
+
+
+def test_a_learned_depthwise_filter_is_a_convolution_and_a_computed_one_a_kind_of_its_own() -> None:
+    learned = measure(build_network(NetworkSpec(mixer="depthwise_conv", scale="micro")), (64, 64)).by_op
+    computed = measure(build_network(NetworkSpec(mixer="dynamic_depthwise_conv", scale="micro")), (64, 64)).by_op
+    assert "dynamic_convolution" not in learned
+    assert computed["dynamic_convolution"] > 0
