@@ -70,7 +70,9 @@ class DeformableAttention(Mixer):
         self.reference_points = reference_points
         # Shared by the groups.
         width = dim // groups
-        self.offset_conv = nn.Conv2d(width, width, kernel_size, stride, padding=kernel_size // 2, groups=width)
+        self.offset_conv = SharedDepthwiseConv2d(
+            width, width, kernel_size, stride, padding=kernel_size // 2, groups=width
+        )
         self.offset_norm = nn.LayerNorm(width)
         self.offset_proj = Linear(width, 2, bias=False)
         # All keep PyTorch's initial weights: the authors' loop, which is to draw others, finds no layer.
@@ -103,7 +105,8 @@ class DeformableAttention(Mixer):
         batch, rows, columns, dim = x.shape
         q = self.q(x)
         points = self._points(q)
-        sampled = _sampled(self._by_group(x), points).to(x.dtype)  # B groups, C / groups, H', W'
+        by_group = x.unflatten(-1, (self.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 1)
+        sampled = _sampled(by_group, points).to(x.dtype)  # B groups, C / groups, H', W'
         sampled = sampled.flatten(2).unflatten(0, (batch, self.groups)).flatten(1, 2).transpose(1, 2)  # B, M, C
         k, v = self.kv(sampled).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q = q.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -111,14 +114,11 @@ class DeformableAttention(Mixer):
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(x.transpose(1, 2).reshape(batch, rows, columns, dim))
 
-    def _by_group(self, x: Tensor) -> Tensor:
-        """B, H, W, C -> B groups, C / groups, H, W, channels last in memory."""
-        return x.unflatten(-1, (self.groups, -1)).permute(0, 3, 1, 2, 4).flatten(0, 1).permute(0, 3, 1, 2)
-
     def _points(self, q: Tensor) -> Tensor:
         """B groups, H', W', 2: row and column of every point, in at least float32."""
-        offsets = self.offset_conv(self._by_group(q)).permute(0, 2, 3, 1)
-        offsets = self.offset_proj(gelu(self.offset_norm(offsets)))
+        seen = self.offset_conv(q.permute(0, 3, 1, 2))
+        seen = seen.permute(0, 2, 3, 1).unflatten(-1, (self.groups, -1))  # B, H', W', groups, C / groups
+        offsets = self.offset_proj(gelu(self.offset_norm(seen))).permute(0, 3, 1, 2, 4).flatten(0, 1)
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         counts = offsets.shape[1:3]
         reference = [2 * torch.arange(count, dtype=offsets.dtype, device=offsets.device) + 1 for count in counts]
@@ -153,6 +153,18 @@ class DeformableAttention(Mixer):
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         # The query decides about points and shares, and a point may lie anywhere.
         return torch.ones(resolution, dtype=torch.bool)
+
+
+class SharedDepthwiseConv2d(nn.Conv2d):
+    """Depth-wise convolution whose filters serve several groups of channels. B, groups C, H, W -> B, groups C, H', W'.
+
+    With groups among the images instead, compiled code would choose a convolution anew by their number.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.shape[1] // self.in_channels
+        weight, bias = self.weight.repeat(groups, 1, 1, 1), self.bias.repeat(groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, groups=x.shape[1])
 
 
 def _sampled(maps: Tensor, places: Tensor) -> Tensor:
