@@ -70,7 +70,9 @@ class DeformableAttention(Mixer):
         self.reference_points = reference_points
         # Shared by the groups.
         width = dim // groups
-        self.offset_conv = nn.Conv2d(width, width, kernel_size, stride, padding=kernel_size // 2, groups=width)
+        self.offset_conv = SharedDepthwiseConv2d(
+            width, width, kernel_size, stride, padding=kernel_size // 2, groups=width
+        )
         self.offset_norm = nn.LayerNorm(width)
         self.offset_proj = Linear(width, 2, bias=False)
         # All keep PyTorch's initial weights: the authors' loop, which is to draw others, finds no layer.
@@ -114,10 +116,7 @@ class DeformableAttention(Mixer):
 
     def _points(self, q: Tensor) -> Tensor:
         """B groups, H', W', 2: row and column of every point, in at least float32."""
-        # On the map as it is: groups among the images would have compiled code choose a convolution by their number.
-        shared = self.offset_conv.weight.repeat(self.groups, 1, 1, 1), self.offset_conv.bias.repeat(self.groups)
-        padding = self.offset_conv.padding
-        seen = F.conv2d(q.permute(0, 3, 1, 2), *shared, stride=self.stride, padding=padding, groups=self.dim)
+        seen = self.offset_conv(q.permute(0, 3, 1, 2))
         seen = seen.permute(0, 2, 3, 1).unflatten(-1, (self.groups, -1))  # B, H', W', groups, C / groups
         offsets = self.offset_proj(gelu(self.offset_norm(seen))).permute(0, 3, 1, 2, 4).flatten(0, 1)
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
@@ -154,6 +153,18 @@ class DeformableAttention(Mixer):
     def receptive_field(self, position: tuple[int, int], resolution: tuple[int, int]) -> Tensor:
         # The query decides about points and shares, and a point may lie anywhere.
         return torch.ones(resolution, dtype=torch.bool)
+
+
+class SharedDepthwiseConv2d(nn.Conv2d):
+    """Depth-wise convolution whose filters serve several groups of channels. B, groups C, H, W -> B, groups C, H', W'.
+
+    With groups among the images instead, compiled code would choose a convolution anew by their number.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.shape[1] // self.in_channels
+        weight, bias = self.weight.repeat(groups, 1, 1, 1), self.bias.repeat(groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, groups=x.shape[1])
 
 
 def _sampled(maps: Tensor, places: Tensor) -> Tensor:
