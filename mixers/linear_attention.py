@@ -10,8 +10,8 @@ official code LeapLabTHU/MLLA.
 Differences: none in numbers at the sizes that the authors build for. The position table of `focused` is interpolated
 for maps of other sizes. Whatever the map's dtype, features, sums and quotients are in at least float32, because float16
 overflows.
-Cost, with d = C / num_heads, H W times: focused 4 C^2 + 2 d C + C + 25 C, and the interpolation; relu 5 C^2 +
-3 C (25 + d) + 2 C (2 d + 1); elu 5 C^2 + 2 d C + C + 18 C.
+Cost: H W (4 C^2 + 2 d C + C + 25 C) and the interpolation for focused, H W (5 C^2 + 3 C (25 + d) + 2 C (2 d + 1)) for
+relu, H W (5 C^2 + 2 d C + C + 18 C) for elu, with d = C / num_heads.
 """
 
 from collections.abc import Mapping
