@@ -13,6 +13,8 @@ Value = Any  # torch._C.Value, which carries no usable annotations
 Formula = Callable[[Sequence[Value], Value], int]
 Handle = Callable[[Sequence[Value], Sequence[Value]], Counter[str]]
 
+RESHAPING = frozenset(("aten::repeat", "aten::squeeze", "aten::unsqueeze"))
+"""What is done to a parameter before it is a filter: repeated for several groups of channels, or given other axes."""
 ACTIVATIONS = "activations"
 """Key under which a handle reports output elements, beside the MACs under the operator's kind."""
 
@@ -99,6 +101,24 @@ def involution_macs(inputs: Sequence[Value], output: Value) -> int:
     return inputs[2].toIValue() ** 2 * math.prod(shape(output))
 
 
+def neighborhood_attention_macs(inputs: Sequence[Value], output: Value) -> int:
+    """The scores and weighted values of each pixel's own neighbours: as many as the map has, if it has fewer."""
+    keys = math.prod(min(inputs[4].toIValue(), size) for size in shape(output)[1:3])
+    return 2 * keys * math.prod(shape(output))
+
+
+def selective_scan_macs(inputs: Sequence[Value], output: Value) -> int:
+    """On each of four paths an element has four products for each state, and two more."""
+    states = shape(inputs[3])[-1]
+    return 4 * (4 * states + 2) * math.prod(shape(output))
+
+
+def spectral_filter_macs(inputs: Sequence[Value], output: Value) -> int:
+    """As the paper of global filters counts: log2 of the pixels for both transforms, and one product for the filter."""
+    pixels = math.prod(shape(output)[1:3])
+    return math.prod(shape(output)) * (math.ceil(math.log2(pixels)) + 1)
+
+
 def handle(kind: str, macs: Formula) -> Handle:
     """fvcore's form of a formula: MACs under `kind`, and output elements as activations."""
 
@@ -110,7 +130,10 @@ def handle(kind: str, macs: Formula) -> Handle:
 
 def convolution_handle(inputs: Sequence[Value], outputs: Sequence[Value]) -> Counter[str]:
     """A filter that is not a parameter was computed from the image: dynamic convolution, a kind of its own."""
-    learned = inputs[1].node().kind() == "prim::Param"
+    weight = inputs[1]
+    while weight.node().kind() in RESHAPING:
+        weight = next(weight.node().inputs())
+    learned = weight.node().kind() == "prim::Param"
     return handle("convolution" if learned else "dynamic_convolution", convolution_macs)(inputs, outputs)
 
 
@@ -158,6 +181,9 @@ HANDLES: dict[str, Handle] = {
     "aten::upsample_bilinear2d": upsampling_handle,
     "stmbench::dcnv3": handle("sampling", dcnv3_macs),
     "stmbench::involution": handle("weighted_sum", involution_macs),
+    "stmbench::neighborhood_attention": handle("neighborhood_attention", neighborhood_attention_macs),
+    "stmbench::selective_scan": handle("scan", selective_scan_macs),
+    "stmbench::spectral_filter": handle("spectral_filter", spectral_filter_macs),
     "aten::sum": sum_handle,
     "aten::mean": mean_handle,
     "aten::addcmul": addcmul_handle,

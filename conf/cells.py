@@ -12,12 +12,13 @@ from omegaconf.errors import MissingMandatoryValue
 from launch import Cell
 from launch.contents import contents_of
 from launch.sweep_name import check_sweep_name
-from tasks import task_of
+from tasks import load_task_module, task_of
 
 from .errors import ConfigurationError
 from .plain_values import check_keys, check_values
 from .schema import Scale
 from .subject import check_subject
+from .sweep_weights import resolve
 
 
 def to_cell(config: DictConfig) -> Cell:
@@ -30,12 +31,18 @@ def to_cell(config: DictConfig) -> Cell:
         plain = _plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         raise ConfigurationError(f"{error.full_key} has no value") from error
+    try:
+        if plain.get("task_module"):
+            load_task_module(plain["task_module"])
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigurationError(str(error)) from error
     check_keys(plain)
     check_values(plain)
     _check_choices(plain)
     try:
         check_sweep_name(plain["sweep"])
         _check_seed(plain["seed"])
+        plain["weights"] = resolve(plain)
         plain["data"] |= _preprocessing(plain)
         # Values are checked as they were given, where null may stand for the number of class folders.
         complete = plain | {"data": plain["data"] | {"num_classes": _count_classes(plain["data"])}}

@@ -22,7 +22,7 @@ from .registry import (
 from .sources import module_digest, own_modules
 
 for _file in pkgutil.iter_modules(__path__):
-    if not _file.ispkg:
+    if not _file.ispkg and _file.name != "__main__":
         importlib.import_module(f".{_file.name}", __name__)
 
 load_entry_points()

@@ -3,8 +3,9 @@
 import json
 import shutil
 
+from tests.commands import command
 from tests.slurm.sweeps import write_images
-from tests.test_command_line import command, records
+from tests.test_command_line import records
 
 FEW = [
     *("mixer=identity", "scale=micro", "data=image_folder", "data.resolution=32", "data.workers=0", "device=cpu"),

@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,16 +10,12 @@ import torch
 
 from architectures import NetworkSpec, build_network
 from architectures.budget import scale_budget
+from tests.commands import command, fresh_command
 from training.checkpoint import save_weights
 
 ROOT = Path(__file__).parent.parent
 # Small enough for a test: few steps of a small network on digits.
 QUICK = ["data=digits", "recipe=short", "recipe.epochs=1", "recipe.batch_size=256", "tracking.mode=disabled"]
-
-
-def command(*arguments, cwd, program="run.py"):
-    start = [ROOT / "run.py"] if program == "run.py" else ["-m", program]
-    return subprocess.run([sys.executable, *start, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 def records(folder):
@@ -268,10 +262,10 @@ def test_a_terminal_of_ascii_characters(tmp_path, monkeypatch):
     sweep = ["mixer=identity,pooling", "scale=micro", "data=digits", "task=speed", "tracking.mode=disabled"]
     quick = ["task.seconds=0", "task.warmup_seconds=0", "task.modes=[inference]"]
     for arguments in (["-m", *sweep, *quick], ["task=table"]):
-        done = command(*arguments, cwd=tmp_path)
+        done = fresh_command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "\\u" not in done.stdout
-    status = command("status", "default", cwd=tmp_path, program="launch")
+    status = fresh_command("status", "default", cwd=tmp_path, program="launch")
     assert status.returncode == 0, status.stderr
 
 

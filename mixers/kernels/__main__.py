@@ -11,6 +11,7 @@ from .depthwise import cpp_kernels as depthwise_cpp
 from .gelu.function import SOURCE as GELU
 from .local_attention import cpp_kernels as local_attention_cpp
 from .residual.function import SOURCE as RESIDUAL
+from .selective_scan import cpp_kernels as selective_scan_cpp
 from .softmax import cpp_kernels as softmax_cpp
 
 
@@ -28,3 +29,4 @@ report("depthwise cpp", partial(compiled_for_cpu, depthwise_cpp.SOURCE))
 report("softmax cpp", partial(compiled_for_cpu, softmax_cpp.SOURCE))
 report("gelu cpp", partial(compiled_for_cpu, GELU))
 report("residual cpp", partial(compiled_for_cpu, RESIDUAL))
+report("selective scan cpp", partial(compiled_for_cpu, selective_scan_cpp.SOURCE))

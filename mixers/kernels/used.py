@@ -11,7 +11,16 @@ Used = set[tuple[str, str]]
 
 REFERENCE = "reference"
 """PyTorch's own functions, or what is made of them: there for every device and dtype."""
-MIXING = ("dcnv3", "depthwise", "involution", "local_attention", "softmax")
+MIXING = (
+    "dcnv3",
+    "depthwise",
+    "involution",
+    "local_attention",
+    "neighborhood",
+    "selective_scan",
+    "softmax",
+    "spectral_filter",
+)
 """The operations that a mixer is told apart by; the others are the same in every network."""
 
 logger = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -59,9 +60,16 @@ void write(A* to, const Vector<A>& numbers, int count) {
   }
 }
 
+// 1 / k!
+constexpr auto reciprocal_factorials = [] {
+  std::array<double, 14> table = {1};
+  for (int k = 1; k < int(table.size()); ++k) table[k] = table[k - 1] / k;
+  return table;
+}();
+
 // exp of numbers that are not positive: 2^n e^r with |r| <= ln(2) / 2, and e^r by its Taylor series.
 template <class A>
-Vector<A> exp_of(Vector<A> x) {
+[[gnu::always_inline]] inline Vector<A> exp_of(Vector<A> x) {
   constexpr bool single = std::is_same_v<A, float>;
   constexpr int mantissa = single ? 23 : 52, terms = single ? 7 : 13;
   constexpr A log2_e = A(1.4426950408889634), smallest = single ? A(-87) : A(-708);
@@ -73,7 +81,8 @@ Vector<A> exp_of(Vector<A> x) {
   const Vector<A> bounded = x < smallest ? Vector<A>{} + smallest : x;
   const Vector<A> n = (bounded * log2_e + rounding) - rounding;
   const Vector<A> r = (bounded - n * ln2_high) - n * ln2_low;
-  Vector<A> series = Vector<A>{} + 1;
-  for (int k = terms; k > 0; --k) series = series * r * (A(1) / A(k)) + 1;
+  Vector<A> series = Vector<A>{} + A(reciprocal_factorials[terms]);
+#pragma GCC unroll 16
+  for (int k = terms - 1; k >= 0; --k) series = series * r + A(reciprocal_factorials[k]);
   return (Vector<A>)((Bits)series + (__builtin_convertvector(n, Bits) << mantissa));
 }

@@ -73,3 +73,10 @@ def trained(config: Config, *, show_progress: bool) -> Trained:
     network = at(place, network).eval()
     origin = origin_of(config["weights"])
     return Trained(spec, network, data, config["precision"], place, Normalize(data, place), origin)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of `count` places, or all, evenly spread: data sets are often in the order of their classes."""
+    if wanted >= count:
+        return list(range(count))
+    return [(2 * place + 1) * count // (2 * wanted) for place in range(wanted)]

@@ -32,6 +32,7 @@ COUNTED = {
     "convolution": (lambda x, w: F.conv2d(x, w, padding=1), (5, 3, 3, 3), {"convolution": 64 * 5 * 27}, 64 * 5),
     "strided": (lambda x, w: F.conv2d(x, w, stride=2), (5, 3, 2, 2), {"convolution": 16 * 5 * 12}, 16 * 5),
     "depth-wise": (lambda x, w: F.conv2d(x, w, groups=3), (3, 1, 3, 3), {"convolution": 36 * 27}, 36 * 3),
+    "shared": (lambda x, w: F.conv2d(x, w.repeat(3, 1, 1, 1), groups=3), (1, 1, 3, 3), {"convolution": 36 * 27}, 108),
     "transposed": (lambda x, w: F.conv_transpose2d(x, w, stride=2), (3, 4, 2, 2), {"convolution": 64 * 48}, 256 * 4),
     "dynamic": (lambda x: F.conv2d(x, x[:, :, :3, :3]), (), {"dynamic_convolution": 36 * 27}, 36),
     "linear": (lambda x, w: F.linear(tokens(x), w), (7, 3), {"linear": 64 * 21}, 64 * 7),

@@ -6,7 +6,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.complexity import TOLERANCE, ComplexityError, measure
+from architectures import NetworkSpec, build_network
 from mixers import MIXERS, Mixer, build_mixer, mixer_options
+
+from ..mixers.plain import PLAIN
 
 DIM = 64
 SIZES = [(14, 14), (15, 22), (5, 5)]
@@ -39,7 +42,11 @@ def test_a_mixer_costs_what_it_declares(name: str, resolution: tuple[int, int]) 
     assert cost.macs - embedding == pytest.approx(network.mixer.macs(resolution), rel=TOLERANCE)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.empty(1, 3, *resolution, device="meta"))
-    assert cost.macs == pytest.approx(counter.get_total_flops() / 2, rel=TOLERANCE)
+    counted = counter.get_total_flops() / 2
+    if PLAIN[name].is_counted:
+        assert cost.macs == pytest.approx(counted, rel=TOLERANCE)
+    else:
+        assert 0 < counted <= cost.macs * (1 + TOLERANCE)
 
 
 @pytest.mark.parametrize("name", sorted(MIXERS))
@@ -72,3 +79,10 @@ def test_attention_that_is_not_fused_costs_the_same() -> None:
         fused, unfused = (measure(Unfused(kind), (14, 14)) for kind in (True, False))
     assert fused.macs == unfused.macs == 196 * 3 * 3 * DIM + 2 * 196 * 196 * DIM
     assert unfused.activations - fused.activations == 196 * 196
+
+
+def test_a_learned_depthwise_filter_is_a_convolution_and_a_computed_one_a_kind_of_its_own() -> None:
+    learned = measure(build_network(NetworkSpec(mixer="depthwise_conv", scale="micro")), (64, 64)).by_op
+    computed = measure(build_network(NetworkSpec(mixer="dynamic_depthwise_conv", scale="micro")), (64, 64)).by_op
+    assert "dynamic_convolution" not in learned
+    assert computed["dynamic_convolution"] > 0

@@ -44,6 +44,12 @@ def conformer() -> nn.Module:
     return Conformer(channel_ratio=1, token_dim=32, num_heads=2, patch_size=16, num_classes=CLASSES)
 
 
+STANDING_FOR_ALL = (
+    *("halo", "sra", "shifted_window", "depthwise_conv", "dynamic_depthwise_conv", "dcnv3"),
+    *("inhomogeneous_dynamic_depthwise_conv", "identity", "pooling", "global_attention"),
+)
+"""The mixers with which a longer test of networks is made by default; the slow run takes all."""
+
 SMALL: dict[str, Callable[[], nn.Module]] = {
     **{mixer: lambda mixer=mixer: unified(mixer) for mixer in sorted(MIXERS)},
     "halo query-free": lambda: unified("halo", relative_embedding="query_free"),

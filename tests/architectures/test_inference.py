@@ -13,7 +13,7 @@ from mixers import Mixer
 from mixers.kernels import linear
 from mixers.kernels.frozen import KeepsWhenFrozen, Kept
 
-from .small import SMALL, images, small_network
+from .small import SMALL, images, small_network, unified
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,15 @@ def _onednn_whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "FEWEST_MACS", 0)
 
 
-@pytest.mark.parametrize("name", SMALL)
+MERGED = [
+    ("large_kernel_conv", {}),
+    ("large_kernel_conv", {"decomposed": True}),
+    ("linear_attention", {"feature_map": "relu"}),
+]
+"""Mixers whose sums are others in the inference form, with branches and norms in one."""
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if (name, {}) not in MERGED])
 @torch.no_grad()
 def test_it_answers_as_the_network_does_bit_for_bit(name: str) -> None:
     network = small_network(name).eval()
@@ -40,6 +48,29 @@ def test_it_answers_as_the_network_does_bit_for_bit(name: str) -> None:
     keeping = [module for module in network.modules() if isinstance(module, KeepsWhenFrozen)]
     assert not any(isinstance(module.keep, Kept) for module in keeping)
     assert all(isinstance(module.keep, Kept) for module in form.modules() if isinstance(module, KeepsWhenFrozen))
+
+
+@pytest.mark.parametrize(("name", "options"), MERGED)
+@torch.no_grad()
+def test_it_answers_as_the_network_does_with_branches_merged(name: str, options: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    network = unified(name, **options).train()
+    network(images(8))  # so that the norms have something to merge
+    network.eval()
+    form = inference_form(network)
+    for x in (images(3), images(2, side=96)):
+        want = network(x)
+        for _ in range(2):
+            torch.testing.assert_close(form(x), want, rtol=1e-4, atol=1e-4)
+    assert norms_in_mixers(network)
+    assert not norms_in_mixers(form)
+    assert not any(parameter.requires_grad for parameter in form.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def norms_in_mixers(network: nn.Module) -> list[nn.Module]:
+    mixers = [module for module in network.modules() if isinstance(module, Mixer)]
+    return [part for mixer in mixers for part in mixer.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
 def test_it_cannot_be_trained() -> None:

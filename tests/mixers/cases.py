@@ -72,6 +72,8 @@ class Plain:
         steering: the layer, and its rows, that scale queries, offsets or generated kernels.
         draws: weights to draw until every pixel of the declared reach was seen.
         widen: what is done to drawn weights before that.
+        calm: what is done to weights of unit noise before they fill a network a dozen blocks deep, where rounding would
+            grow from block to block.
         is_counted: whether torch's counter sees all its products.
         refused: options that cannot be, with the message, at 64 channels.
         built_for: (resolution, options) -> options as `function` takes them.
@@ -83,6 +85,7 @@ class Plain:
     steering: tuple[str, slice] | None = None
     draws: int = 8
     widen: Callable[[Mixer], None] = lambda mixer: None
+    calm: Callable[[Mixer], None] = lambda mixer: None
     is_counted: bool = True
     refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     built_for: Callable[[tuple[int, int], dict[str, Any]], dict[str, Any]] = lambda resolution, options: options

@@ -44,8 +44,8 @@ def _takes(x: Tensor, kernels: Tensor, *bias: Tensor) -> bool:
 class DepthwiseConv2d(nn.Conv2d):
     """`nn.Conv2d` with one filter a channel, from `B, H, W, C` to the same; `kernel_size` is odd, in pixels."""
 
-    def __init__(self, dim: int, kernel_size: int) -> None:
-        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+    def __init__(self, dim: int, kernel_size: int, *, bias: bool = True) -> None:
+        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return depthwise_conv(x, self.weight.squeeze(1), self.bias)

@@ -61,3 +61,18 @@ def sum_of_neighbours(x: Tensor, kernel_at: Callable[[int, int], Tensor]) -> Ten
         return (x[top:bottom, left:right] * inside).sum((0, 1))
 
     return every_pixel(rows, columns, output_at)
+
+
+def depthwise_convolution(x: Tensor, kernel: Tensor) -> Tensor:
+    """H, W, C; k, l, C -> H, W, C: the map between zeros, moved by one tap after the other. k and l are odd."""
+    rows, columns, channels = x.shape
+    beside = x.new_zeros(rows, kernel.shape[1] // 2, channels)
+    x = torch.cat([beside, x, beside], 1)
+    above = x.new_zeros(kernel.shape[0] // 2, x.shape[1], channels)
+    x = torch.cat([above, x, above], 0)
+    taps = ((row, column) for row in range(kernel.shape[0]) for column in range(kernel.shape[1]))
+    return sum(x[row : row + rows, column : column + columns] * kernel[row, column] for row, column in taps)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * (1 + torch.erf(x / math.sqrt(2))) / 2
