@@ -75,7 +75,7 @@ def by_conditions(observations: pd.DataFrame) -> Iterator[tuple[str, pd.DataFram
     What was given to the task is said where it is not the same for all.
     """
     said = {"resolution": "{0:.0f}×{0:.0f}", "recipe": "recipe {}"}
-    several = observations["settings"].nunique() > 1
+    several = observations["settings"].nunique(dropna=False) > 1
     for values, group in observations.groupby(list(CONDITIONS), dropna=False, sort=False):
         known = {name: value for name, value in zip(CONDITIONS, values, strict=True) if pd.notna(value)}
         if not several:

@@ -58,7 +58,7 @@ class InvarianceSettings:
     Attributes:
         protocol: `authors`, STM-Evaluation's with its quirks, or `corrected`; see `analysis.invariance.protocols`.
         kinds: which kinds of views there are: any of translation, pre_rotation, post_rotation, scale, flip, subpixel.
-        shifts: in pixels; None: the authors' 0, 4, ..., 64 for images of 224, at other resolutions as many hundredths.
+        shifts: in pixels; None: the authors' 0, 4, ..., 64 for images of 224, at other resolutions the same shares.
         angles: in degrees, counter-clockwise.
         ratios: shares of the resized shorter side that the view keeps; above 1 there is black around the image.
         fractions: shifts in fractions of a pixel.

@@ -32,12 +32,12 @@ def strength_curves(
         points = points[points[metric].notna() & ((points["strength"] > 0) | (not logarithmic))]
         if points["strength"].nunique() < 2:
             continue
-        means = points.groupby(["label", "strength"])[metric].agg(mean="mean", spread="std", seeds="count")
+        means = points.groupby(["label", "strength"])[metric].agg(mean="mean", spread="std", networks="count")
         yield Chart(
             kind="analysis",
             title=f"{title}: {y_title.split(' (')[0].lower()}",
             conditions=conditions,
-            caption="Mean over seeds; bars are one standard deviation to either side. Dashed: controls.",
+            caption="Mean over seeds and draws; bars are one standard deviation to either side. Dashed: controls.",
             spec=_chart(means.reset_index(), look, x_title, y_title, logarithmic),
         )
 
@@ -56,7 +56,7 @@ def _chart(
         alt.Tooltip("strength:Q", title=x_title, format="~g"),
         alt.Tooltip("mean:Q", title=y_title, format=".2f"),
         alt.Tooltip("spread:Q", title="standard deviation", format=".2f"),
-        alt.Tooltip("seeds:Q", title="seeds"),
+        alt.Tooltip("networks:Q", title="networks"),
     ]
     lines = alt.Chart(means)
     layers = [

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from analysis.comparison import compare
+from analysis.invariance.protocols import SideBySide, views_of
+from analysis.invariance.views import Preparation
 from analysis.report.charts import charts
 from conf.errors import ConfigurationError
 from launch import execute
 from tasks import TASKS
-from tests.training.examples import TinyNetwork
+from tests.training.examples import TinyNetwork, small_digits
+from training.data import validation_batches
 
 from .asking import asked, cell_of, counted_forwards, weights
 
@@ -75,6 +79,23 @@ def test_a_network_that_looks_everywhere_alike_is_consistent_under_true_shifts(t
     results = record["results"]
     assert results["translation_consistency_percent"] == 100
     assert results["vertical_flip_consistency_percent"] == results["horizontal_flip_consistency_percent"] == 100
+
+
+def test_views_do_not_depend_on_who_makes_them():
+    transform = SideBySide(views_of("translation", [1, 3], "authors"), Preparation(32, 1.0, "bicubic"))
+    passes = [
+        torch.cat([
+            pixels
+            for pixels, _ in validation_batches(
+                small_digits(resolution=32, workers=workers), batch_size=batch_size, device=torch.device("cpu"),
+                transform=transform, seed=seed,
+            ).epoch(0)
+        ])
+        for workers, batch_size, seed in ((0, 64, 3), (2, 100, 3), (0, 64, 4))
+    ]  # fmt: skip
+    assert passes[0].shape == (355, 6, 32, 32)
+    assert torch.equal(passes[0], passes[1])
+    assert not torch.equal(passes[0], passes[2])
 
 
 def test_several_networks_have_a_table_and_curves(tmp_path):
