@@ -69,7 +69,7 @@ class ScalingSettings:
 
 
 def _exponent(name: str, words: str) -> Metric:
-    return Metric(f"{name}_exponent", f"{words} ∝ pixels to the", better="lower", digits=3)
+    return Metric(f"{name}_exponent", f"{words} exp.", better="lower", digits=3)
 
 
 @register_task("scaling")
@@ -86,11 +86,11 @@ class ScalingTask(AnalysisTask):
         *COSTS,
         _exponent("macs", "MACs"),
         _exponent("activations", "activations"),
-        _exponent("memory", "training memory"),
-        _exponent("inference_time", "inference time"),
-        _exponent("training_time", "training time"),
+        _exponent("memory", "memory"),
+        _exponent("inference_time", "inference"),
+        _exponent("training_time", "training"),
         Metric("largest_batch", "largest batch", better="higher", least=0, whole=True),
-        Metric("largest_side_px", "largest side, one image", unit="px", better="higher", digits=0, least=0),
+        Metric("largest_side_px", "largest side", unit="px", better="higher", digits=0, least=0),
     )
     uses = ("precision", "device")
     reads = ()
