@@ -72,15 +72,22 @@ def section(task: str, analysis: Analysis, records: pd.DataFrame) -> Section | N
 def by_conditions(observations: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The observations of each set of CONDITIONS, with these in words: `micro, digits, 32×32, fp32, recipe short`.
 
-    What was given to the task is said where it is not the same for all.
+    What was given to the task is said as far as it tells sets apart that are otherwise alike.
     """
     said = {"resolution": "{0:.0f}×{0:.0f}", "recipe": "recipe {}"}
-    several = observations["settings"].nunique(dropna=False) > 1
-    for values, group in observations.groupby(list(CONDITIONS), dropna=False, sort=False):
-        known = {name: value for name, value in zip(CONDITIONS, values, strict=True) if pd.notna(value)}
-        if not several:
-            known.pop("settings", None)
-        yield ", ".join(said.get(name, "{}").format(value) for name, value in known.items()), group
+    alike = [name for name in CONDITIONS if name != "settings"]
+    for values, group in observations.groupby(alike, dropna=False, sort=False):
+        known = {name: value for name, value in zip(alike, values, strict=True) if pd.notna(value)}
+        words = [said.get(name, "{}").format(value) for name, value in known.items()]
+        settings = group["settings"].fillna("{}")
+        given = {text: json.loads(text) for text in settings.unique()}
+        for text, part in group.groupby(settings, sort=False):
+            differing = [
+                f"{key}={value}"
+                for key, value in given[text].items()
+                if any(other.get(key) != value for other in given.values())
+            ]
+            yield ", ".join([*words, *differing]), part
 
 
 def _described(record: Mapping[str, Any], whole: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

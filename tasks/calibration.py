@@ -56,21 +56,21 @@ class CalibrationTask(AnalysisTask):
 
     title = "Calibration"
     says = (
-        "ECE: how far accuracy is from confidence, over bins of equal width; adaptive: of equal mass. A temperature is "
-        "fitted on one half of the images, and what is “scaled” is judged on the other, before and after."
+        "ECE: how far accuracy is from confidence, over bins of equal width; adaptive: of equal mass. The temperature "
+        "T is fitted on one half of the images; judged is the other half as it is, scaled the same with T."
     )
     settings = CalibrationSettings
     metrics = (
         TOP1,
         _error("ece_percent", "ECE"),
-        _error("adaptive_ece_percent", "adaptive ECE"),
+        _error("adaptive_ece_percent", "adaptive"),
         Metric("nll_nats", "NLL", unit="nats", better="lower", digits=4, least=0),
-        Metric("brier_score", "Brier score", better="lower", digits=4, least=0, most=2),
-        Metric("temperature", "temperature", digits=3, least=0),
-        _error("judged_ece_percent", "ECE of the other half"),
-        _error("scaled_ece_percent", "scaled ECE of it"),
-        Metric("judged_nll_nats", "NLL of the other half", unit="nats", better="lower", digits=4, least=0),
-        Metric("scaled_nll_nats", "scaled NLL of it", unit="nats", better="lower", digits=4, least=0),
+        Metric("brier_score", "Brier", better="lower", digits=4, least=0, most=2),
+        Metric("temperature", "T", digits=3, least=0),
+        _error("judged_ece_percent", "judged ECE"),
+        _error("scaled_ece_percent", "scaled ECE"),
+        Metric("judged_nll_nats", "judged NLL", unit="nats", better="lower", digits=4, least=0),
+        Metric("scaled_nll_nats", "scaled NLL", unit="nats", better="lower", digits=4, least=0),
     )
     code = (
         "training",

@@ -79,14 +79,14 @@ class ContributionTask(AnalysisTask):
 
     title = "What the mixers contribute"
     says = (
-        "Top-1 where mixers give something else: zero, what came in, or their mean over the images. The rank is the "
-        "effective rank of mixing matrices in percent of the positions, mean over the mixers with small maps."
+        "Top-1 where the mixers of all stages, or of stage 1 to 4, give zero, what came in, or their mean. The rank is "
+        "the effective rank of mixing matrices in percent of the positions, mean over the mixers with small maps."
     )
     settings = ContributionSettings
     metrics = (
         TOP1,
-        *(percent(f"all_{how}_top1_percent", f"all mixers: {how}") for how in Instead),
-        *(percent(f"stage_{stage}_zero_top1_percent", f"stage {stage}: zero") for stage in STAGES),
+        *(percent(f"all_{how}_top1_percent", f"all {how}") for how in Instead),
+        *(percent(f"stage_{stage}_zero_top1_percent", f"{stage} zero") for stage in STAGES),
         Metric("effective_rank_percent", "rank", unit="%", digits=1, least=0, most=100.01),
     )
     code = (

@@ -54,7 +54,7 @@ class ReceptiveFieldSettings:
 
 
 def _area(prefix: str, words: str, of: int) -> Metric:
-    return percent(f"{prefix}energy_{of}_area_percent", f"area of {of} % of the energy{words}", better=None)
+    return percent(f"{prefix}energy_{of}_area_percent", f"{words}{of} % in", better=None)
 
 
 @register_task("receptive_field")
@@ -69,7 +69,7 @@ class ReceptiveFieldTask(AnalysisTask):
     settings = ReceptiveFieldSettings
     metrics = (
         *(_area("", "", of) for of in PERCENT),
-        *(_area("untrained_", ", untrained", of) for of in PERCENT),
+        *(_area("untrained_", "untrained ", of) for of in PERCENT),
     )
     code = (
         "training",

@@ -68,10 +68,10 @@ def _marks(rows: pd.DataFrame, look: Mapping[str, Style], name: str, title: str)
                 x=x, xOffset=place, y="lost_low_points:Q", y2="lost_high_points:Q", color=tint, opacity=emphasis(0.6)
             )
         )
-    for control, filled in ((False, True), (True, False)):
+    for control, of_kind in marks.groupby("control"):
         layers.append(
-            base.transform_filter(alt.datum.control == control)
-            .mark_point(filled=filled, size=60, strokeWidth=2)
+            alt.Chart(of_kind)
+            .mark_point(filled=not control, size=60, strokeWidth=2)
             .encode(x=x, xOffset=place, y=y, color=tint, opacity=emphasis(1.0), tooltip=tooltip)
         )
     return finish(alt.layer(*layers), f"{title} by part of the network, one mark a mixer.")

@@ -13,4 +13,4 @@ def test_settings_are_said_where_they_are_not_the_same_for_all():
     for alike in (by_default, given):
         assert [said for said, _ in by_conditions(pd.DataFrame([alike, alike]))] == [SAID]
     both = dict(by_conditions(pd.DataFrame([by_default, given, given])))
-    assert {said: len(group) for said, group in both.items()} == {SAID: 1, f'{SAID}, {{"steps": 3}}': 2}
+    assert {said: len(group) for said, group in both.items()} == {SAID: 1, f"{SAID}, steps=3": 2}
