@@ -67,6 +67,9 @@ def test_every_experiment_composes_its_first_cell(experiment, made_up_images):
     first = [f"{key}={str(value).split(',')[0]}" for key, value in swept.items()]
     first += [f"data.root={made_up_images}"]
     first += ["data.num_classes=2"] if {"override /data": "imagenet"} in values["defaults"] else []
+    if "mixer" not in swept:  # it is for the user to say which trained network
+        (made_up_images / "mine.safetensors").touch()
+        first += ["mixer=identity", "scale=nano", "data=digits", f"weights={made_up_images / 'mine.safetensors'}"]
     assert cell(f"experiment={experiment}", *first).config["sweep"] == values["sweep"]
 
 
