@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .contract import Mixer, largest_divisor, require
 from .initialization import truncated_normal_layers
+from .kernels.as_built import is_untouched
 from .kernels.depthwise import DepthwiseConv2d, depthwise_conv
 from .kernels.linear import Linear
 from .registry import register
@@ -108,6 +109,8 @@ class StripeAttention(nn.Module):
     def _positions(self, v: Tensor) -> Tensor:
         """B, n, h, w, C -> the same. The n maps are n times the channels, since a convolution's batch must stay the
         images: with another, torch.compile would make graphs for few images and for many."""
+        if type(self.get_v) is not DepthwiseConv2d or not is_untouched(self.get_v):  # changed, or listened to
+            return self.get_v(v.flatten(0, 1)).unflatten(0, v.shape[:2])
         count = v.shape[1]
         x = v.permute(0, 2, 3, 1, 4).flatten(3)
         x = depthwise_conv(x, self.get_v.weight.squeeze(1).repeat(count, 1, 1), self.get_v.bias.repeat(count))

@@ -229,7 +229,7 @@ def test_weights_that_nobody_trained_are_named_and_not_trained_on(tmp_path):
     [
         (["mixer=halo", "scale=micro", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
         (["-m", "mixer=halo", "scale=micro,tiny", "mixer.blocksize=7"], "did you mean mixer.block_size?"),
-        (["-m", "mixer=hallo,halo", "scale=micro"], "sra; did you mean halo?"),
+        (["-m", "mixer=hallo,halo", "scale=micro"], "window_mlp; did you mean halo?"),
         (["mixer=halo", "scale=micro", "sweep=../../evil"], "sweep=../../evil: must be 1 to 100 letters"),
         (["-m", "mixer=halo", "scale=micro", "sweep=../../evil"], "sweep=../../evil: must be 1 to 100 letters"),
     ],

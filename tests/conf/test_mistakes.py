@@ -45,7 +45,7 @@ def sentence(*overrides, root="cell", check=to_cell):
         (["recipe.learning_rat=1"], "did you mean recipe.learning_rate? The keys of recipe are accumulation,"),
         (["scal=micro"], "scal: there is no such key, did you mean scale? The keys are data, device, dim, experiment,"),
         (["mixr=halo"], "mixr: there is no such key, did you mean mixer?"),
-        (["mixer=hallo"], "sra; did you mean halo?"),
+        (["mixer=hallo"], "window_mlp; did you mean halo?"),
         (["experiment=digit"], "experiment=digit: choose from digits, fashion_mnist"),
         (["scale=mikro"], "large]; did you mean micro?"),
         (["mixer.block_size=7"], "mixer.block_size: there is no such key; choose mixer=NAME first"),

@@ -74,6 +74,7 @@ class Plain:
         widen: what is done to drawn weights before that.
         calm: what is done to weights of unit noise before they fill a network a dozen blocks deep, where rounding would
             grow from block to block.
+        chooses: whether it has discrete choices, which rounding in another order can turn.
         is_counted: whether torch's counter sees all its products.
         refused: options that cannot be, with the message, at 64 channels.
         built_for: (resolution, options) -> options as `function` takes them.
@@ -86,6 +87,7 @@ class Plain:
     draws: int = 8
     widen: Callable[[Mixer], None] = lambda mixer: None
     calm: Callable[[Mixer], None] = lambda mixer: None
+    chooses: bool = False
     is_counted: bool = True
     refused: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     built_for: Callable[[tuple[int, int], dict[str, Any]], dict[str, Any]] = lambda resolution, options: options

@@ -22,7 +22,8 @@ def test_the_record_has_scores_bins_and_the_outcomes_of_evaluation(tmp_path):
     results = record["results"]
     assert results["top1_percent"] == evaluated["results"]["top1_percent"]
     assert results["nll_nats"] == pytest.approx(evaluated["results"]["validation_loss"], rel=1e-5)
-    assert results["scaled_nll_nats"] < results["judged_nll_nats"] + 1e-3
+    # The temperature is the best of the other half: an untrained network gains nothing by it, and loses little.
+    assert results["scaled_nll_nats"] < results["judged_nll_nats"] + 1e-2
     cell, other = cell_of(tmp_path, *ASK, given), cell_of(tmp_path, "task=evaluate", given)
     mine, theirs = (np.load(each.directory / "outcomes.npy") for each in (cell, other))
     for name in ("image", "label", "answer", "top1"):

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import pytest
 
@@ -38,8 +38,8 @@ def test_analyses_have_a_section_and_are_known_by_their_settings():
     for name, task in tasks_of(AnalysisTask).items():
         assert task.title
         assert task.says
-        config = make_cell().config | {"task": {"name": name}, "weights": "somewhere"}
-        assert task.defining(config)["task"] == {"name": name}
+        config = make_cell().config | {"task": asdict(task.settings()), "weights": "somewhere"}
+        assert task.defining(config)["task"]["name"] == name
 
 
 def test_looking_at_tasks_costs_no_torch():

@@ -44,6 +44,7 @@ def bilevel_routing_attention(
 
 PLAIN = Plain(
     bilevel_routing_attention,
+    chooses=True,
     cases=[Case({"num_heads": 2, "topk": 16})],
     option_cases=[Case({"num_heads": 2, "topk": None}), Case({"num_heads": 4, "regions": 3, "topk": 2})],
     steering=("qkv", slice(0, DIM)),
