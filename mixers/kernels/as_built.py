@@ -12,7 +12,7 @@ def is_untouched(module: nn.Module) -> bool:
     """Whether a call of `module` is its class's `forward` and nothing else: no hook, no parametrization, no forward of
     its own, not compiled. Pruning, weight norm and the like are hooks or parametrizations."""
     attributes = vars(module)
-    if not attributes.keys().isdisjoint(("forward", "_compiled_call_impl")):
+    if "forward" in attributes or "_compiled_call_impl" in attributes:
         return False
     if "parametrizations" in attributes["_modules"]:
         return False
