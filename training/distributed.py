@@ -7,6 +7,7 @@ may be set by hand; without them srun's ranks meet on the first node of the step
 step's numbers. One rank holds one GPU: the only one it can see, or the one of its local rank.
 """
 
+import atexit
 import os
 import re
 from collections.abc import Mapping
@@ -90,6 +91,9 @@ def join(ranks: Ranks) -> None:
     dist.init_process_group(
         backend, init_method=meeting_point(), rank=ranks.rank, world_size=ranks.count, timeout=MEETING_TIME
     )
+    if not torch.cuda.is_available():
+        # gloo's threads, if they outlive the interpreter, now and then abort a process that has done all its work.
+        atexit.register(dist.destroy_process_group)
 
 
 def from_first(value: Any, ranks: Ranks) -> Any:

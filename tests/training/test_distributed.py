@@ -177,6 +177,20 @@ def test_synchronized_batch_norm_is_batch_norm_of_all_ranks_images():
     run_ranks(NORM, launcher="srun")
 
 
+LEFT = """
+import atexit
+import torch.distributed as dist
+atexit.register(lambda: print(dist.is_initialized()))  # runs after what is registered later
+from training.distributed import join, ranks_of
+join(ranks_of())
+"""
+
+
+def test_a_process_leaves_the_others_before_it_ends():
+    """Else gloo's threads abort every seventh process that has completed its work."""
+    assert run_ranks(LEFT) == ["False\n", "False\n"]
+
+
 def test_a_batch_norm_of_unknown_layout_is_refused():
     class Own(nn.BatchNorm2d):
         pass
