@@ -37,7 +37,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
                 layout = layout.without({name})
                 dropped.append(name)
     else:
-        console = Console(file=console.file, width=max(console.width, _width(layout, console)), color_system=None)
+        widest = max(_width(each, console) for each in (layout, *map(lay_out_section, comparison.sections)))
+        console = Console(file=console.file, width=max(console.width, widest), color_system=None)
     title = "Comparison" if comparison.sweep is None else f"Comparison: {comparison.sweep}"
     console.print(Text(title, style="bold"))
     for warning in comparison.warnings:
@@ -49,6 +50,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         found = lay_out_section(section)
         console.print(Text(f"\n{section.analysis.title}", style="bold"))
         _print_text(console, f"{section.analysis.says} {found.shared_sentence()}".strip(), "dim")
+        for column in reversed(section.metrics):
+            if _width(found, console) > console.width:
+                found = found.without({column.name})
+                dropped.append(column.label)
         console.print(_table(found))
     for cell in comparison.unfinished.to_dict("records"):
         sentence = f"{cell['name']}: {cell['status'].replace('_', ' ')}. {cell['reason'] or ''}".rstrip()
