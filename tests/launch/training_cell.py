@@ -106,7 +106,7 @@ def die_before_completion(path: Path, record: Mapping[str, Any]) -> None:
 def use(network: type[nn.Module]) -> None:
     """Cells train this network, whatever they name."""
     architectures.build_network = lambda spec: network()
-    cost.describe = lambda spec: SimpleNamespace(params=0, macs=0, activations=0)
+    cost.describe = lambda spec: SimpleNamespace(params=1, macs=1, activations=1)  # a record of none is refused
     cost.size_of = lambda spec: {}
 
 
