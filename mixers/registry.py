@@ -21,6 +21,8 @@ OPTION_TYPES = {int, float, bool, str, NoneType}
 MixerClass = TypeVar("MixerClass", bound=type[Mixer])
 
 _OWN_MODULES = OwnModules()
+_LOADED: dict[str, str] = {}
+"""Of each user's file that was loaded, by the name of its module: its digest as it was then."""
 # Of each mixer from outside, and of each user's file by its module's name, the digest of what was loaded.
 _DIGESTS: dict[type[Mixer] | str, str] = {}
 
@@ -123,45 +125,58 @@ def load_mixer_module(path: str | Path, digest: str | None = None) -> ModuleType
         ValueError: the file, or a module that it imports, is another version; or it registers no mixer, or a name that
             exists.
     """
+    before = set(MIXERS)
+    module, found = load_user_file(path, "mixer", MIXERS, "@mixers.register(name)", digest)
+    _DIGESTS.update(dict.fromkeys([module.__name__, *(MIXERS[name] for name in set(MIXERS) - before)], found))
+    return module
+
+
+def load_user_file(
+    path: str | Path, kind: str, registry: dict[str, Any], decorator: str, digest: str | None = None
+) -> tuple[ModuleType, str]:
+    """The module of a user's file that registers something of this `kind` in `registry`, and its `module_digest`.
+
+    A file loaded before is not run again. Raises: as `load_mixer_module`.
+    """
     file = Path(path).resolve()
     if not file.is_file():
-        raise FileNotFoundError(f"mixer module {path} does not exist")
-    module_name = _module_name(file)
+        raise FileNotFoundError(f"{kind} module {path} does not exist")
+    module_name = _module_name(file, kind)
     if module_name in sys.modules:
-        return sys.modules[module_name]
+        return sys.modules[module_name], _LOADED[module_name]
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"mixer module {path} is not a Python file")
+        raise ValueError(f"{kind} module {path} is not a Python file")
     found, modules = module_digest(file), own_modules(file)
     if digest is not None and found != digest:
-        raise ValueError(f"mixer module {path} was edited, {digest} is now {found}: give the whole command again")
+        raise ValueError(f"{kind} module {path} was edited, {digest} is now {found}: give the whole command again")
     module = importlib.util.module_from_spec(spec)
-    before = set(MIXERS)
+    before = set(registry)
     _OWN_MODULES.add(modules)
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-        if set(MIXERS) == before:
-            raise ValueError(f"{path} registers no mixer: decorate its class with @mixers.register(name)")
+        if set(registry) == before:
+            raise ValueError(f"{path} registers no {kind}: decorate its class with {decorator}")
     except BaseException:
         # A corrected file can then be loaded in the same session.
         del sys.modules[module_name]
         _OWN_MODULES.forget(modules)
-        for name in set(MIXERS) - before:
-            del MIXERS[name]
+        for name in set(registry) - before:
+            del registry[name]
         raise
-    _DIGESTS.update(dict.fromkeys([module_name, *(MIXERS[name] for name in set(MIXERS) - before)], found))
-    return module
+    _LOADED[module_name] = found
+    return module, found
 
 
 def loaded_digest(path: str | Path) -> str:
     """The `module_digest` of a user's mixer file as it was when it was loaded."""
-    return _DIGESTS[_module_name(Path(path).resolve())]
+    return _DIGESTS[_module_name(Path(path).resolve(), "mixer")]
 
 
-def _module_name(file: Path) -> str:
+def _module_name(file: Path, kind: str) -> str:
     # Two users' files may have the same name; the module must stay in sys.modules for its classes to be pickled.
-    return f"mixer_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"{kind}_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def load_entry_points() -> None:

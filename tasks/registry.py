@@ -1,8 +1,5 @@
 """All tasks by name, and those that a user's file adds."""
 
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -53,28 +50,12 @@ def task_of(config: Config) -> Task:
 def load_task_module(path: str | Path) -> None:
     """Imports a user's file, so that the tasks that it registers are in `TASKS`; a file is not run twice.
 
+    Modules beside the file can be imported by it, as for a mixer's.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no Python file, or registers no task.
     """
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise FileNotFoundError(f"task module {path} does not exist")
-    module_name = f"task_module_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-    if module_name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"task module {path} is not a Python file")
-    before, module = set(TASKS), importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-        if set(TASKS) == before:
-            raise ValueError(f"{path} registers no task: decorate its class with @tasks.register_task(name)")
-    except BaseException:
-        # A corrected file can then be loaded in the same session.
-        del sys.modules[module_name]
-        for name in set(TASKS) - before:
-            del TASKS[name]
-        raise
+    from mixers import load_user_file  # which takes seconds
+
+    load_user_file(path, "task", TASKS, "@tasks.register_task(name)")

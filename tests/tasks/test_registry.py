@@ -75,6 +75,7 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(tmp_path):
         load_task_module(file)
     file.write_text(
         "from tests.tasks.test_registry import OtherSettings\n"
+        "import beside_mine\n"
         "from tasks import OverviewTask, register_task\n"
         "@register_task('other')\n"
         "class Other(OverviewTask):\n"
@@ -82,6 +83,7 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(tmp_path):
         "    def run(self, output, sweep, settings):\n"
         "        return 0\n"
     )
+    (tmp_path / "beside_mine.py").write_text("answer = 42\n")
     try:
         load_task_module(file)
         load_task_module(file)  # is not run twice
